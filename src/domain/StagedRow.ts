@@ -1,0 +1,139 @@
+/**
+ * How rows travel: lines of PostgreSQL's COPY text format, one for each claimed key, and one for each digest.
+ *
+ * A staged row's columns are, in this order: number, change_id, present (`t` or `f`), stamp_us, changed_at, bounces,
+ * was1 to wasn (the key that this one was changed from; `\N` when it wasn't), then `SyncedTable.columns`. The key's
+ * columns among them are always filled, the others are `\N` when the row is absent. A digest's columns are hash, k1 to
+ * kn.
+ *
+ * `PgDatabase` never looks inside: the servers write and read these lines. Only the memory form does.
+ */
+import { Effect, Stream } from "effect"
+import type { Key, SyncedTable } from "./SyncedTable.ts"
+
+/** A claimed key and the row that it names in the source, as it is at the claim. */
+export interface StagedRow {
+  /** Its place in the claim, from 1. */
+  readonly number: number
+  /** The newest change of the key that was read. */
+  readonly changeId: bigint
+  /** False when the source has no such row: the target is to delete it. */
+  readonly present: boolean
+  /** As in `Version`. */
+  readonly stampUs: bigint | null
+  /** As PostgreSQL prints a `timestamptz` in UTC, e.g. `2024-01-01 00:00:00.123456+00`, or `-infinity` for a mark. */
+  readonly changedAt: string
+  /** How often the change went to and fro because triggers rewrote it; 0 for an app's write. */
+  readonly bounces: number
+  /** The key that this row had before, or null. */
+  readonly was: Key | null
+  /** Texts in the order of `SyncedTable.columns`; null is SQL's null. */
+  readonly values: ReadonlyArray<string | null>
+}
+
+/** The hash of one row's content, and the row's key. */
+export interface RowDigest {
+  readonly hash: string
+  readonly key: Key
+}
+
+/** The line of a staged row, its newline included. */
+export const encode = (row: StagedRow, keyColumns: number): string =>
+  encodeLine([
+    `${row.number}`,
+    `${row.changeId}`,
+    row.present ? "t" : "f",
+    row.stampUs === null ? null : `${row.stampUs}`,
+    row.changedAt,
+    `${row.bounces}`,
+    ...(row.was ?? Array.from({ length: keyColumns }, () => null)),
+    ...row.values
+  ])
+
+/** The line of a digest, its newline included. */
+export const encodeDigest = ({ hash, key }: RowDigest): string => encodeLine([hash, ...key])
+
+/** Reads staged rows from bytes that are cut anywhere. A line that is no staged row of this table is a defect. */
+export const decode = (table: SyncedTable) => <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<StagedRow, E> =>
+  Stream.mapEffect(lines(bytes), (fields) => {
+    const [number, changeId, present, stampUs, changedAt, bounces, ...rest] = fields
+    const was = rest.slice(0, table.key.length)
+    const values = rest.slice(table.key.length)
+    if (number == null || changeId == null || changedAt == null || bounces == null) return malformed(fields.length)
+    if (values.length !== table.columns.length) return malformed(fields.length)
+    return Effect.succeed({
+      number: Number(number),
+      changeId: BigInt(changeId),
+      present: present === "t",
+      stampUs: stampUs == null ? null : BigInt(stampUs),
+      changedAt,
+      bounces: Number(bounces),
+      was: was.every((text) => text !== null) ? was : null,
+      values
+    })
+  })
+
+/** Reads digests from bytes that are cut anywhere. */
+export const decodeDigests = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<RowDigest, E> =>
+  Stream.mapEffect(
+    lines(bytes),
+    ([hash, ...key]) =>
+      hash != null && key.every((text) => text !== null) ? Effect.succeed({ hash, key }) : malformed(key.length + 1)
+  )
+
+/** One line of COPY text format: fields between tabs, `\N` for null, special characters escaped, a newline at the end. */
+export const encodeLine = (fields: ReadonlyArray<string | null>): string =>
+  fields.map((field) => field === null ? "\\N" : field.replace(/[\\\b\t\n\v\f\r]/g, (special) => escapes[special]!))
+    .join("\t") + "\n"
+
+/** The fields of one line without its newline. Reads what `COPY … TO` writes; that never has octal or hex escapes. */
+export const decodeLine = (line: string): ReadonlyArray<string | null> =>
+  line.split("\t").map((field) =>
+    field === "\\N" ? null : field.replace(/\\(.)/gs, (_, letter: string) => unescapes[letter] ?? letter)
+  )
+
+/**
+ * Cuts bytes into lines and those into fields. A newline byte always ends a line: in values it is escaped, and in UTF-8
+ * it is part of no other character.
+ */
+const lines = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<ReadonlyArray<string | null>, E> =>
+  bytes.pipe(
+    Stream.concat(Stream.succeed(end)),
+    Stream.mapAccumEffect(end, (rest, chunk) =>
+      chunk === end && rest.length > 0
+        ? Effect.dieMessage("The last line has no end.")
+        : Effect.sync(() => cut(rest, chunk))),
+    Stream.mapConcat((complete) => complete)
+  )
+
+const cut = (rest: Uint8Array, chunk: Uint8Array): readonly [Uint8Array, Array<ReadonlyArray<string | null>>] => {
+  const last = chunk.lastIndexOf(newline)
+  if (last === -1) return [join(rest, chunk), []]
+  const complete = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+    join(rest, chunk.subarray(0, last))
+  )
+  return [chunk.slice(last + 1), complete.split("\n").map((line) => decodeLine(line))]
+}
+
+const join = (a: Uint8Array, b: Uint8Array): Uint8Array => {
+  const joined = new Uint8Array(a.length + b.length)
+  joined.set(a)
+  joined.set(b, a.length)
+  return joined
+}
+
+const malformed = (fields: number) => Effect.dieMessage(`A line of ${fields} fields does not belong to this table.`)
+
+const newline = 10
+/** Comes after the last chunk; told by its identity. */
+const end: Uint8Array = new Uint8Array()
+const escapes: Readonly<Record<string, string>> = {
+  "\\": "\\\\",
+  "\b": "\\b",
+  "\t": "\\t",
+  "\n": "\\n",
+  "\v": "\\v",
+  "\f": "\\f",
+  "\r": "\\r"
+}
+const unescapes: Readonly<Record<string, string>> = { b: "\b", t: "\t", n: "\n", v: "\v", f: "\f", r: "\r" }

@@ -1,0 +1,190 @@
+/**
+ * Columns in common are a contract (promise 14): whether two tables of one name can be kept equal, and through which
+ * columns. Pure; `setup` feeds it what both catalogs say.
+ */
+import type { Policy } from "./decide.ts"
+import type { Side } from "./Side.ts"
+import { label, opposite } from "./Side.ts"
+import type { Column, SyncedTable, TableShape } from "./SyncedTable.ts"
+import { display } from "./TableName.ts"
+
+export type Contract =
+  | {
+    readonly _tag: "Fits"
+    readonly table: SyncedTable
+    /** Both sides remember it; when it changes, the table is reconciled before anything is applied. */
+    readonly text: string
+    /** Columns that don't travel, a sentence each. */
+    readonly warnings: ReadonlyArray<string>
+  }
+  /** It can't be synced at all until a person changes the schema: exit 2 at the start, a pause later. */
+  | { readonly _tag: "Refused"; readonly problem: string }
+  /** It could be synced but for a column: the table waits, the others go on. */
+  | { readonly _tag: "Paused"; readonly problem: string }
+
+export interface TableRules {
+  readonly policy: Policy
+  readonly stamp: string
+  /** Whether the person named the stamp column: then it must be there. */
+  readonly stampNamed: boolean
+}
+
+/** Compares two shapes of one table. */
+export const contract = (shapes: Readonly<Record<Side, TableShape>>, rules: TableRules): Contract => {
+  const table = display(shapes.replit.name)
+  const problem = keyProblem(table, shapes) ?? typeProblem(table, shapes) ?? stampProblem(table, shapes, rules)
+  if (problem !== null) return { _tag: "Refused", problem }
+
+  const oneSided = [...onlyOn("replit", shapes), ...onlyOn("external", shapes)]
+  const blocking = oneSided.find(({ column }) => column.notNull && !canBeLeftOut(column))
+  if (blocking !== undefined) return { _tag: "Paused", problem: missingColumn(table, blocking) }
+
+  const columns = shapes.replit.columns.filter((column) => {
+    const other = columnOf(shapes.external, column.name)
+    return other !== undefined && !column.generated && !other.generated
+  })
+  const names = columns.map((column) => column.name)
+  return {
+    _tag: "Fits",
+    table: {
+      name: shapes.replit.name,
+      key: shapes.replit.key,
+      columns: names,
+      stamp: usableStamp(shapes, rules.stamp),
+      policy: rules.policy,
+      shapes
+    },
+    text: JSON.stringify({
+      key: shapes.replit.key,
+      columns: columns
+        .map((column) => [column.name, column.type, columnOf(shapes.external, column.name)?.type])
+        .sort((a, b) => (a[0]! < b[0]! ? -1 : 1))
+    }),
+    warnings: [
+      ...oneSided.filter(({ column }) => !column.generated).map((found) => leftOut(table, found)),
+      ...stampWarning(table, shapes, rules)
+    ]
+  }
+}
+
+interface OneSided {
+  readonly side: Side
+  readonly column: Column
+}
+
+const columnOf = (shape: TableShape, name: string) => shape.columns.find((column) => column.name === name)
+
+const onlyOn = (side: Side, shapes: Readonly<Record<Side, TableShape>>): ReadonlyArray<OneSided> =>
+  shapes[side].columns
+    .filter((column) => columnOf(shapes[opposite(side)], column.name) === undefined)
+    .map((column) => ({ side, column }))
+
+const canBeLeftOut = (column: Column) => column.hasDefault || column.generated || column.identity !== null
+
+const leftOut = (table: string, { column, side }: OneSided) =>
+  `Column "${column.name}" of ${table} is only on ${label(side)}: rows are synced without it. To sync it, run on ${
+    label(opposite(side))
+  }: ALTER TABLE ${table} ADD COLUMN ${quoted(column.name)} ${column.type};`
+
+const missingColumn = (table: string, { column, side }: OneSided) =>
+  `Table ${table} waits: column "${column.name}" is NOT NULL without a default on ${label(side)} and is missing on ${
+    label(opposite(side))
+  }, so rows from there can't be inserted. Run on ${label(opposite(side))}: ALTER TABLE ${table} ADD COLUMN ${
+    quoted(column.name)
+  } ${column.type}; or give it a default on ${label(side)}.`
+
+const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): string | null => {
+  for (const side of ["replit", "external"] as const) {
+    if (shapes[side].key.length === 0) {
+      return `Table ${table} on ${label(side)} has no primary key, so its rows can't be told apart. `
+        + `Add one, for example: ALTER TABLE ${table} ADD PRIMARY KEY (id);`
+    }
+  }
+  const [replit, external] = [shapes.replit.key, shapes.external.key]
+  if (replit.length !== external.length || replit.some((name) => !external.includes(name))) {
+    return `The primary keys of ${table} differ: (${replit.join(", ")}) on Replit, (${
+      external.join(", ")
+    }) on external. `
+      + "Make them the same columns on both sides."
+  }
+  for (const name of replit) {
+    const [a, b] = [columnOf(shapes.replit, name)!, columnOf(shapes.external, name)!]
+    if (a.base !== b.base && !(textTypes.has(a.base) && textTypes.has(b.base))) {
+      return `Primary key column "${name}" of ${table} is ${a.type} on Replit and ${b.type} on external. `
+        + `Make it one type on both sides, for example on external: ALTER TABLE ${table} ALTER COLUMN ${
+          quoted(name)
+        } TYPE ${a.type} USING ${quoted(name)}::${a.type};`
+    }
+    if (a.generated || b.generated) {
+      return `Primary key column "${name}" of ${table} is generated from other columns, so it can't be written.`
+    }
+  }
+  return null
+}
+
+const typeProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): string | null => {
+  for (const a of shapes.replit.columns) {
+    const b = columnOf(shapes.external, a.name)
+    if (b === undefined || a.generated || b.generated || typesFit(a, b)) continue
+    return `Column "${a.name}" of ${table} is ${a.type} on Replit and ${b.type} on external: values of the one don't `
+      + `survive in the other. Make it one type on both sides, for example on external: ALTER TABLE ${table} `
+      + `ALTER COLUMN ${quoted(a.name)} TYPE ${a.type} USING ${quoted(a.name)}::text::${a.type};`
+  }
+  return null
+}
+
+const stampProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>, rules: TableRules): string | null => {
+  if (!rules.stampNamed) return null
+  for (const side of ["replit", "external"] as const) {
+    const column = columnOf(shapes[side], rules.stamp)
+    if (column === undefined) {
+      return `SYNC_STAMP names column "${rules.stamp}", which table ${table} on ${label(side)} doesn't have.`
+    }
+    if (!stampTypes.has(column.base)) {
+      return `SYNC_STAMP names column "${rules.stamp}" of ${table}, which is ${column.type} on ${
+        label(side)
+      }: a stamp must be timestamp with or without time zone.`
+    }
+  }
+  return null
+}
+
+const stampWarning = (table: string, shapes: Readonly<Record<Side, TableShape>>, rules: TableRules) =>
+  rules.policy === "last-write-wins" && usableStamp(shapes, rules.stamp) === null
+    ? [
+      `Table ${table} has no stamp column "${rules.stamp}" on both sides: conflicts are decided by when the change was `
+      + "logged. SYNC_STAMP can name another column."
+    ]
+    : []
+
+const usableStamp = (shapes: Readonly<Record<Side, TableShape>>, stamp: string): string | null => {
+  const usable = (side: Side) => {
+    const column = columnOf(shapes[side], stamp)
+    return column !== undefined && !column.generated && stampTypes.has(column.base)
+  }
+  return usable("replit") && usable("external") ? stamp : null
+}
+
+/**
+ * Whether every value of either column survives a journey through the other's text form. Families whose members print
+ * the same text for the same value fit; a value that is too long or too large for one side waits in quarantine.
+ */
+const typesFit = (a: Column, b: Column): boolean => {
+  if (a.type === b.type) return true
+  if (a.base === b.base) return looseModifiers.has(a.base)
+  return families.some((family) => family.has(a.base) && family.has(b.base))
+}
+
+const textTypes = new Set(["text", "character varying", "citext", "public.citext"])
+const stampTypes = new Set(["timestamp with time zone", "timestamp without time zone"])
+const looseModifiers = new Set(["character varying"])
+const families = [
+  textTypes,
+  new Set(["smallint", "integer", "bigint"]),
+  // Text of a uuid in another spelling than PostgreSQL's own would come back changed, but such text is not written by uuid columns.
+  new Set(["uuid", "text", "character varying"]),
+  // Without a zone is read and written as UTC, under the pinned session settings.
+  stampTypes
+]
+
+const quoted = (name: string) => `"${name.replaceAll("\"", "\"\"")}"`

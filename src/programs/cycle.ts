@@ -1,0 +1,248 @@
+/**
+ * One cycle: ask both sides, take the lease if there is anything to do, set up what changed, move what is pending,
+ * purge old history. Retries what may pass by itself; knows nothing about when the next cycle is.
+ */
+import { Clock, DateTime, Duration, Effect, Ref, Schedule } from "effect"
+import { label, sides } from "../domain/Side.ts"
+import type { SyncError } from "../domain/SyncError.ts"
+import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
+import type { TableName } from "../domain/TableName.ts"
+import { display } from "../domain/TableName.ts"
+import type { Answer, Moved } from "../services/Database.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import { pairProblem } from "./pair.ts"
+import type { Paused, Tally, Work } from "./pass.ts"
+import { emptyTally, pass } from "./pass.ts"
+import { RandomId } from "./RandomId.ts"
+import type { ReadyTable, SetUp } from "./setup.ts"
+import { setup } from "./setup.ts"
+
+export interface CycleOptions {
+  /** How long retries may go on before the cycle fails with the last error. */
+  readonly retryFor: Duration.DurationInput
+  /** Wait for the lease as long as for anything else, or leave this cycle to the copy that has it. */
+  readonly lease: "wait" | "skip"
+  /** Nothing is due when another copy finished a cycle less than this ago; 0 always runs. */
+  readonly notBefore: Duration.DurationInput
+}
+
+export interface CycleReport {
+  /** `not-due`: another copy of the service does the work. */
+  readonly outcome: "idle" | "moved" | "not-due"
+  readonly push: Moved
+  readonly pull: Moved
+  readonly durationMs: number
+  /** Tables that wait for a person, and why. */
+  readonly paused: ReadonlyArray<Paused>
+  /** Keys in quarantine on both sides, after the cycle. */
+  readonly quarantined: number
+  /** Told once per process: columns that don't travel and the like. */
+  readonly warnings: ReadonlyArray<string>
+  readonly cutShort: ReadonlyArray<string>
+  /** Tables set up or reconciled by this cycle. */
+  readonly setUp: ReadonlyArray<ReadyTable>
+}
+
+export type Cycle = (
+  options: CycleOptions
+) => Effect.Effect<CycleReport, SyncError, ReplitDb | ExternalDb | SyncConfig>
+
+/** Makes a cycle that remembers from one run to the next what both catalogs said. One per process. */
+export const makeCycle = Effect.gen(function*() {
+  const memory: Memory = { holder: yield* RandomId, ready: yield* Ref.make<Ready | null>(null) }
+  const cycle: Cycle = (options) =>
+    Effect.gen(function*() {
+      const startedMs = yield* Clock.currentTimeMillis
+      const tally = yield* Ref.make(emptyTally)
+      const done = yield* attempt(memory, options, tally).pipe(
+        retrying(options.retryFor),
+        Effect.tapError((error) => noteFailure(startedMs, tally, error))
+      )
+      return { ...done, durationMs: (yield* Clock.currentTimeMillis) - startedMs }
+    }).pipe(Effect.withSpan("cycle"))
+  return cycle
+})
+
+/** Exponential from 200 ms to 10 s with jitter; the error's own class says whether another try is worth it. */
+export const retrying = (limit: Duration.DurationInput) => <A, R>(self: Effect.Effect<A, SyncError, R>) =>
+  Effect.retry(self, {
+    while: (error) => retryable(error) !== "never" && !(error._tag === "Unavailable" && error.slow),
+    schedule: Schedule.exponential("200 millis", 1.6).pipe(
+      Schedule.either(Schedule.spaced("10 seconds")),
+      Schedule.jittered,
+      Schedule.upTo(limit),
+      Schedule.tapInput((error: SyncError) =>
+        Effect.logWarning("Trying again").pipe(Effect.annotateLogs({ reason: error.message }))
+      )
+    )
+  })
+
+interface Memory {
+  readonly holder: string
+  readonly ready: Ref.Ref<Ready | null>
+}
+
+/** What the last `setup` of this process found. */
+type Ready = Pick<SetUp, "tables" | "paused">
+
+const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOptions, tally: Ref.Ref<Tally>) {
+  const config = yield* SyncConfig
+  const replit = yield* ReplitDb
+  const external = yield* ExternalDb
+  const known = yield* Ref.get(memory.ready)
+  const theirs = yield* external.ask({ tables: config.tables })
+  const ours = yield* replit.ask({
+    tables: config.tables,
+    note: {
+      holder: memory.holder,
+      otherSideIdle: known !== null && isIdle(theirs),
+      notBeforeMs: Duration.toMillis(options.notBefore)
+    }
+  })
+  const answers = { replit: ours, external: theirs }
+  if (ours.notDue) return report("not-due", yield* Ref.get(tally), known, answers, null)
+  yield* checkPair(answers)
+  const isKnown = known !== null && fits(known, answers)
+  if (isKnown && isIdle(ours) && isIdle(theirs)) {
+    return report("idle", yield* Ref.get(tally), known, answers, null)
+  }
+  return yield* Effect.scoped(Effect.gen(function*() {
+    if (!(yield* replit.lease)) {
+      if (options.lease === "skip") return report("not-due", yield* Ref.get(tally), known, answers, null)
+      return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
+    }
+    return yield* underLease(memory, answers, isKnown ? known : null, tally)
+  }))
+})
+
+interface Answers {
+  readonly replit: Answer
+  readonly external: Answer
+}
+
+const underLease = Effect.fn("underLease")(function*(
+  memory: Memory,
+  before: Answers,
+  known: Ready | null,
+  tally: Ref.Ref<Tally>
+) {
+  const config = yield* SyncConfig
+  const replit = yield* ReplitDb
+  const external = yield* ExternalDb
+  const startedMs = yield* Clock.currentTimeMillis
+  const setUp = known === null ? yield* setUpNow(memory) : null
+  const ready = known ?? setUp!
+  const tables = { tables: config.tables }
+  // What a set-up marked or adopted is pending now, and wasn't when we asked.
+  const answers = setUp === null
+    ? before
+    : { replit: yield* replit.ask(tables), external: yield* external.ask(tables) }
+  yield* pass(workOf(ready, answers), tally, config)
+  for (const { table } of ready.tables) {
+    for (const database of [replit, external]) {
+      yield* database.purge(table.name, Duration.toMillis(config.retention))
+    }
+  }
+  const moved = yield* Ref.get(tally)
+  yield* replit.finish(yield* runOf(startedMs, moved, null))
+  const after = { replit: yield* replit.ask(tables), external: yield* external.ask(tables) }
+  return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
+})
+
+const setUpNow = Effect.fn("setUpNow")(function*(memory: Memory) {
+  const config = yield* SyncConfig
+  if (!config.autoSetup) {
+    return yield* new ActionNeeded({
+      message: "The databases are not set up for these tables, or a table changed, and SYNC_AUTO_SETUP is false. "
+        + "Run `setup` first."
+    })
+  }
+  const strict = (yield* Ref.get(memory.ready)) === null
+  const setUp = yield* setup({ createMissing: false, strict })
+  yield* Ref.set(memory.ready, { tables: setUp.tables, paused: setUp.paused })
+  return setUp
+})
+
+/** Whether what this process knows is still what is there: fingerprints, capture and contracts, for every table. */
+const fits = (known: Ready, answers: Answers): boolean =>
+  sides.every((side) =>
+    answers[side].installed && answers[side].identity !== null && known.tables.every(({ contract, fingerprints, table }) => {
+      const found = answers[side].tables.find(({ name }) => display(name) === display(table.name))
+      return found !== undefined && found.contract === contract && found.fingerprint !== null
+        && found.fingerprint === fingerprints[side] && found.fingerprint === found.captured
+    })
+  )
+  // A paused table may fit again; its shape changed when either fingerprint did. Asking costs one inspection.
+  && known.paused.length === 0
+
+const isIdle = (answer: Answer): boolean =>
+  answer.installed && answer.tables.every(({ due, pending }) => !pending && due === 0)
+
+const checkPair = Effect.fn("checkPair")(function*({ external, replit }: Answers) {
+  const problem = pairProblem({ replit: replit.identity, external: external.identity })
+  if (problem !== null) return yield* new ActionNeeded({ message: problem })
+})
+
+const workOf = (ready: Ready, answers: Answers): ReadonlyArray<Work> =>
+  ready.tables.flatMap(({ table }) => {
+    const [replit, external] = [rowOf(answers.replit, table.name), rowOf(answers.external, table.name)]
+    const work: Work = {
+      table,
+      pending: { replit: replit?.pending ?? false, external: external?.pending ?? false },
+      quarantined: { replit: (replit?.quarantined ?? 0) > 0, external: (external?.quarantined ?? 0) > 0 }
+    }
+    return Object.values(work.pending).includes(true) || Object.values(work.quarantined).includes(true) ? [work] : []
+  })
+
+const rowOf = (answer: Answer, name: TableName) => answer.tables.find((row) => display(row.name) === display(name))
+
+const report = (
+  outcome: CycleReport["outcome"],
+  tally: Tally,
+  ready: Ready | null,
+  answers: Answers,
+  setUp: SetUp | null
+): Omit<CycleReport, "durationMs"> => ({
+  outcome,
+  push: tally.push,
+  pull: tally.pull,
+  paused: [...(ready?.paused ?? []), ...tally.paused],
+  quarantined: sides.reduce(
+    (sum, side) => sum + answers[side].tables.reduce((inner, { quarantined }) => inner + quarantined, 0),
+    0
+  ),
+  warnings: setUp?.warnings ?? [],
+  cutShort: tally.cutShort,
+  setUp: setUp?.tables ?? []
+})
+
+const somethingMoved = ({ pull, push }: Tally): boolean =>
+  [push, pull].some(({ conflicts, deleted, inserted, quarantined, updated }) =>
+    inserted + updated + deleted + conflicts + quarantined > 0
+  )
+
+const runOf = (startedMs: number, tally: Tally, error: SyncError | null) =>
+  Effect.map(Clock.currentTimeMillis, (nowMs) =>
+    error === null && !somethingMoved(tally) ? null : ({
+      startedAt: DateTime.formatIso(DateTime.unsafeMake(startedMs)),
+      durationMs: nowMs - startedMs,
+      outcome: error === null ? "ok" as const : "failed" as const,
+      push: tally.push,
+      pull: tally.pull,
+      error: error?.message ?? null
+    }))
+
+/** A failed cycle is noted in `vaivem.runs` if Replit can be reached; that it can't may be the failure itself. */
+const noteFailure = Effect.fn("noteFailure")(function*(startedMs: number, tally: Ref.Ref<Tally>, error: SyncError) {
+  if (error._tag === "Unavailable" && error.side === "replit" || error._tag === "LeaseTaken") return
+  const replit = yield* ReplitDb
+  yield* replit.finish(yield* runOf(startedMs, yield* Ref.get(tally), error)).pipe(
+    Effect.catchAll((second) =>
+      Effect.logDebug(`The failure could not be noted on ${label("replit")}`).pipe(
+        Effect.annotateLogs({ reason: second.message })
+      )
+    )
+  )
+})

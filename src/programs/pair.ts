@@ -1,0 +1,56 @@
+/** A pair is a pair (promise 13): makes two databases know each other, or refuses with the way out. */
+import { Effect } from "effect"
+import type { Side } from "../domain/Side.ts"
+import { label, opposite, sides, urlSetting } from "../domain/Side.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
+import type { Identity } from "../services/Database.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
+import { RandomId } from "./RandomId.ts"
+
+export type Identities = Readonly<Record<Side, Identity | null>>
+
+/**
+ * Pairs two databases that have our schema installed. Replit is written first as unconfirmed, then external, then
+ * Replit is confirmed: a crash between any two of these is gone on from.
+ */
+export const pair = Effect.gen(function*() {
+  const replit = yield* ReplitDb
+  const external = yield* ExternalDb
+  const known: Identities = { replit: yield* replit.identity, external: yield* external.identity }
+  const problem = pairProblem(known)
+  if (problem !== null) return yield* new ActionNeeded({ message: problem })
+  if (known.replit?.confirmed === true && known.external !== null) return
+
+  const replitId = known.replit?.id ?? (yield* RandomId)
+  const externalId = known.replit?.peer ?? (yield* RandomId)
+  yield* replit.identify({ side: "replit", id: replitId, peer: externalId, confirmed: false })
+  yield* external.identify({ side: "external", id: externalId, peer: replitId, confirmed: true })
+  yield* replit.identify({ side: "replit", id: replitId, peer: externalId, confirmed: true })
+})
+
+/** Why these two are no pair and can't be made one; null when they are, or can. */
+export const pairProblem = (known: Identities): string | null => {
+  for (const side of sides) {
+    const identity = known[side]
+    if (identity !== null && identity.side !== side) {
+      return `The database behind ${urlSetting(side)} was set up as the ${label(identity.side)} side of a pair: `
+        + "the two URLs seem to be swapped. Swap DATABASE_URL and EXTERNAL_DB_URL back, or, to start over, run "
+        + "`teardown` on this pair and set it up again."
+    }
+  }
+  const { external, replit } = known
+  if (replit !== null && external !== null) {
+    if (replit.peer === external.id && external.peer === replit.id) return null
+    return paired("external")
+  }
+  if (replit !== null && replit.confirmed) return paired("replit")
+  if (external !== null) return paired("external")
+  return null
+}
+
+const paired = (side: Side) =>
+  `The database behind ${urlSetting(side)} is paired with another ${label(opposite(side))} database than the one behind ${
+    urlSetting(opposite(side))
+  }. Use the URL of its old partner; or, if that one is gone for good, run \`teardown --yes\` with these URLs, which `
+  + "removes what vaivem keeps in both (no row of yours), and then set the new pair up."

@@ -1,0 +1,214 @@
+/**
+ * One pass over all tables in both directions: upserts parents first, deletes children first, then a second chance for
+ * what was refused, and only then quarantine (promise 7).
+ */
+import { Effect, Ref } from "effect"
+import { parentsFirst } from "../domain/parentsFirst.ts"
+import type { Side } from "../domain/Side.ts"
+import { label, opposite } from "../domain/Side.ts"
+import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
+import type { SyncError } from "../domain/SyncError.ts"
+import { display } from "../domain/TableName.ts"
+import type { Database, Moved, Phase } from "../services/Database.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
+import type { Propagated, RefusedRow, Route } from "./propagate.ts"
+import { propagateKeys } from "./propagate.ts"
+import { pull } from "./pull.ts"
+import { push } from "./push.ts"
+
+/** A table that may have something to move. */
+export interface Work {
+  readonly table: SyncedTable
+  /** Which sides have pending changes of it. */
+  readonly pending: Readonly<Record<Side, boolean>>
+  /** Which sides have keys in quarantine. */
+  readonly quarantined: Readonly<Record<Side, boolean>>
+}
+
+/** What a cycle moved so far; kept in a `Ref`, so that a retry after a lost connection adds to it. */
+export interface Tally {
+  readonly push: Moved
+  readonly pull: Moved
+  /** Passes that stopped early because too many rows were refused. */
+  readonly cutShort: ReadonlyArray<string>
+  readonly paused: ReadonlyArray<Paused>
+}
+
+/** A table that waits for a person. */
+export interface Paused {
+  readonly table: string
+  readonly problem: string
+}
+
+const nothing: Moved = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }
+
+export const emptyTally: Tally = { push: nothing, pull: nothing, cutShort: [], paused: [] }
+
+/** Moves everything that is pending. A table that fails by its own shape pauses alone; the others go on. */
+export const pass = Effect.fn("pass")(function*(
+  work: ReadonlyArray<Work>,
+  tally: Ref.Ref<Tally>,
+  options: { readonly batchRowsMax: number }
+) {
+  const upserts = parentsFirst(work.map(({ table }) => table))
+  const refused: Array<Refused> = []
+  const unfit = new Set<SyncedTable>()
+  const pendingOf = new Map(work.map(({ pending, table }) => [table, pending]))
+
+  for (const [phase, tables] of [["upserts", upserts], ["deletes", upserts.toReversed()]] as const) {
+    for (const table of tables) {
+      for (const side of ["replit", "external"] as const) {
+        if (pendingOf.get(table)?.[side] !== true || unfit.has(table)) continue
+        const moved = yield* pausing(table, tally, unfit)(
+          (side === "replit" ? push : pull)(table, phase, options)
+        )
+        if (moved === null) continue
+        yield* count(tally, table, side, moved)
+        if (moved.refused.length > 0) refused.push({ table, side, phase, rows: moved.refused })
+      }
+    }
+  }
+  yield* secondChance(work.filter(({ table }) => !unfit.has(table)), refused, tally)
+})
+
+interface Refused {
+  readonly table: SyncedTable
+  readonly side: Side
+  readonly phase: Phase
+  readonly rows: ReadonlyArray<RefusedRow>
+}
+
+/** Pauses the table, and only it, when its shape doesn't fit any more. */
+const pausing =
+  (table: SyncedTable, tally: Ref.Ref<Tally>, unfit: Set<SyncedTable>) =>
+  <R>(moving: Effect.Effect<Propagated, SyncError, R>): Effect.Effect<Propagated | null, SyncError, R> =>
+    Effect.catchTags(moving, {
+      SchemaDrifted: (error) => pause(table, tally, unfit, error.message),
+      ActionNeeded: (error) => pause(table, tally, unfit, error.message)
+    })
+
+const pause = (table: SyncedTable, tally: Ref.Ref<Tally>, unfit: Set<SyncedTable>, problem: string) =>
+  Effect.zipRight(
+    Ref.update(tally, (now) => ({ ...now, paused: [...now.paused, { table: display(table.name), problem }] })),
+    Effect.sync(() => {
+      unfit.add(table)
+      return null
+    })
+  )
+
+const count = (tally: Ref.Ref<Tally>, table: SyncedTable, side: Side, moved: Propagated) =>
+  Ref.update(tally, (now) => {
+    const way = side === "replit" ? "push" : "pull"
+    const { bytes, conflicts, deleted, inserted, updated } = now[way]
+    return {
+      ...now,
+      [way]: {
+        ...now[way],
+        inserted: inserted + moved.inserted,
+        updated: updated + moved.updated,
+        deleted: deleted + moved.deleted,
+        conflicts: conflicts + moved.conflicts,
+        bytes: bytes + moved.bytes
+      },
+      cutShort: moved.cutShort
+        ? [
+          ...now.cutShort,
+          `${label(opposite(side))} refused more rows of ${display(table.name)} than one cycle looks for; `
+          + "the rest waits for the next cycle."
+        ]
+        : now.cutShort
+    }
+  })
+
+/**
+ * Refused rows and due quarantine get another try now that everything else is through, again and again as long as one
+ * of them passes; what then is still refused goes to quarantine.
+ */
+const secondChance = Effect.fn("secondChance")(function*(
+  work: ReadonlyArray<Work>,
+  refused: ReadonlyArray<Refused>,
+  tally: Ref.Ref<Tally>
+) {
+  let waiting: ReadonlyArray<Waiting> = [...refused.map(toWaiting), ...(yield* dueQuarantine(work, refused))]
+  let still: ReadonlyArray<Refused> = []
+  for (let round = 0; round < roundsMax && waiting.length > 0; round++) {
+    const again: Array<Refused> = []
+    for (const { keys, phase, side, table } of waiting) {
+      const moved = yield* propagateKeys(yield* route(table, side, phase), keys)
+      yield* count(tally, table, side, moved)
+      if (moved.refused.length > 0) again.push({ table, side, phase, rows: moved.refused })
+    }
+    still = again
+    if (keysIn(again.map(toWaiting)) === keysIn(waiting)) break
+    waiting = again.map(toWaiting)
+  }
+  for (const { rows, side, table } of still) yield* quarantine(tally, table, side, rows)
+})
+
+interface Waiting {
+  readonly table: SyncedTable
+  readonly side: Side
+  readonly phase: Phase
+  readonly keys: ReadonlyArray<Key>
+}
+
+const toWaiting = ({ rows, ...rest }: Refused): Waiting => ({ ...rest, keys: rows.map(({ key }) => key) })
+
+const keysIn = (waiting: ReadonlyArray<Waiting>) => waiting.reduce((sum, { keys }) => sum + keys.length, 0)
+
+/** Due keys are tried in both phases: a claim of keys passes over those of the other phase. */
+const dueQuarantine = Effect.fn("dueQuarantine")(function*(
+  work: ReadonlyArray<Work>,
+  refused: ReadonlyArray<Refused>
+) {
+  const due: Array<Waiting> = []
+  for (const { quarantined, table } of work) {
+    for (const side of ["replit", "external"] as const) {
+      if (!quarantined[side]) continue
+      const tried = new Set(
+        refused
+          .filter((other) => other.table === table && other.side === side)
+          .flatMap(({ rows }) => rows.map(({ key }) => JSON.stringify(key)))
+      )
+      const keys = (yield* (yield* database(side)).due(table, dueMax)).filter((key) => !tried.has(JSON.stringify(key)))
+      if (keys.length > 0) due.push({ table, side, phase: "upserts", keys }, { table, side, phase: "deletes", keys })
+    }
+  }
+  return due
+})
+
+const quarantine = Effect.fn("quarantine")(function*(
+  tally: Ref.Ref<Tally>,
+  table: SyncedTable,
+  side: Side,
+  rows: ReadonlyArray<RefusedRow>
+) {
+  yield* (yield* database(side)).quarantine(
+    table,
+    rows.map(({ error, key }) => ({
+      key,
+      sqlState: error.sqlState,
+      message: error.message,
+      constraint: error.constraint,
+      blockedBy: error.blockedBy
+    }))
+  )
+  const way = side === "replit" ? "push" : "pull"
+  yield* Ref.update(tally, (now) => ({
+    ...now,
+    [way]: { ...now[way], quarantined: now[way].quarantined + rows.length }
+  }))
+})
+
+const database = (side: Side): Effect.Effect<Database, never, ReplitDb | ExternalDb> =>
+  side === "replit" ? ReplitDb : ExternalDb
+
+const route = (table: SyncedTable, side: Side, phase: Phase): Effect.Effect<Route, never, ReplitDb | ExternalDb> =>
+  Effect.map(
+    Effect.all([database(side), database(opposite(side))]),
+    ([from, to]) => ({ from, to, table, phase })
+  )
+
+const roundsMax = 8
+const dueMax = 100

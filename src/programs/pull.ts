@@ -1,0 +1,16 @@
+/** The external database's pending changes come to Replit: `propagate`, in one of its two directions. */
+import { Effect } from "effect"
+import type { SyncedTable } from "../domain/SyncedTable.ts"
+import type { Phase } from "../services/Database.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
+import { propagate } from "./propagate.ts"
+
+/** One pass over a table's pending upserts or deletes. */
+export const pull = Effect.fn("pull")(
+  function*(table: SyncedTable, phase: Phase, options: { readonly batchRowsMax: number }) {
+    const from = yield* ExternalDb
+    const to = yield* ReplitDb
+    return yield* propagate({ from, to, table, phase }, options)
+  }
+)

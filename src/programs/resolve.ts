@@ -1,0 +1,20 @@
+/**
+ * What becomes of a key that is pending on both sides (promises 4 and 5). It turns the facts that the target found
+ * under its locks into a verdict; who wins a real conflict is said by `decide` alone.
+ */
+import { decide } from "../domain/decide.ts"
+import type { Side } from "../domain/Side.ts"
+import { opposite } from "../domain/Side.ts"
+import type { SyncedTable } from "../domain/SyncedTable.ts"
+import type { Contested, Verdict } from "../services/Database.ts"
+
+/** Judges contested keys of `table` on their way from `source` to the other side. */
+export const resolve = (table: SyncedTable, source: Side) => (contested: Contested): Verdict => {
+  if (contested.equal) return "agree"
+  if (contested.applied) return "seen"
+  const versions = source === "replit"
+    ? { replit: contested.source, external: contested.target }
+    : { replit: contested.target, external: contested.source }
+  const winner = decide(versions, table.policy)
+  return winner === opposite(source) ? "keep" : "overwrite"
+}

@@ -1,0 +1,186 @@
+/**
+ * Makes both sides ready: two different databases that are a pair (promise 13), tables that fit (promise 14), capture
+ * on both, and what was there before reconciled. Idempotent; the first cycle runs it by itself, and so does every cycle
+ * that finds a table's shape or capture changed.
+ */
+import { Effect, Random } from "effect"
+import type { Contract } from "../domain/contract.ts"
+import { contract } from "../domain/contract.ts"
+import type { Side } from "../domain/Side.ts"
+import { label, opposite, sides } from "../domain/Side.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
+import type { SyncedTable } from "../domain/SyncedTable.ts"
+import type { TableName } from "../domain/TableName.ts"
+import { display } from "../domain/TableName.ts"
+import type { Captured, Database, Inspected, Remembered } from "../services/Database.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import { pair } from "./pair.ts"
+import type { Paused } from "./pass.ts"
+import type { Reconciled } from "./reconcile.ts"
+import { reconcile } from "./reconcile.ts"
+
+export interface SetupOptions {
+  /** Create a table that is on one side only (`setup --create-missing`). */
+  readonly createMissing: boolean
+  /**
+   * At the start of a process a table that can't be synced is refused, whole and at once; later on it only pauses, and
+   * the others go on.
+   */
+  readonly strict: boolean
+}
+
+export interface SetUp {
+  readonly tables: ReadonlyArray<ReadyTable>
+  readonly paused: ReadonlyArray<Paused>
+  readonly warnings: ReadonlyArray<string>
+  readonly created: ReadonlyArray<{ readonly table: TableName; readonly side: Side }>
+}
+
+/** A table with capture on both sides, reconciled. */
+export interface ReadyTable {
+  readonly table: SyncedTable
+  readonly contract: string
+  readonly fingerprints: Readonly<Record<Side, string>>
+  /** Null when it was reconciled before. */
+  readonly reconciled: Reconciled | null
+  readonly adopted: ReadonlyArray<{ readonly side: Side } & NonNullable<Captured["adopted"]>>
+}
+
+/** Sets up the tables of the settings. */
+export const setup = Effect.fn("setup")(function*(options: SetupOptions) {
+  const config = yield* SyncConfig
+  yield* refuseSameDatabase
+  const created = options.createMissing ? yield* createMissing(config.tables) : []
+  const contracts = yield* inspectBoth(config.tables)
+  const refused = contracts.flatMap(({ found }) => found._tag === "Refused" ? [found.problem] : [])
+  if (options.strict && refused.length > 0) return yield* new ActionNeeded({ message: refused.join("\n") })
+
+  yield* onBoth((database) => database.install)
+  yield* pair
+  const tables: Array<ReadyTable> = []
+  for (const { found } of contracts) {
+    if (found._tag === "Fits") tables.push(yield* ready(found.table, found.text))
+  }
+  return {
+    tables,
+    created,
+    paused: contracts.flatMap(({ found, name }) =>
+      found._tag === "Fits" ? [] : [{ table: display(name), problem: found.problem }]
+    ),
+    warnings: contracts.flatMap(({ found }) => found._tag === "Fits" ? found.warnings : [])
+  } satisfies SetUp
+})
+
+/** What both catalogs say about the tables, and whether they fit. Changes nothing. */
+export const inspectBoth = Effect.fn("inspectBoth")(function*(names: ReadonlyArray<TableName>) {
+  const config = yield* SyncConfig
+  const inspected = yield* onBoth((database) => database.inspect(names))
+  return names.map((name, index): { readonly name: TableName; readonly found: Contract } => {
+    const [replit, external] = [inspected.replit[index]!, inspected.external[index]!]
+    if (replit._tag === "Unfit" || external._tag === "Unfit") {
+      return { name, found: { _tag: "Refused", problem: unfit(replit, external) } }
+    }
+    const rules = {
+      policy: config.policyOf(name),
+      stamp: config.stampOf(name),
+      stampNamed: !config.stampIsDefault(name)
+    }
+    return { name, found: contract({ replit: replit.shape, external: external.shape }, rules) }
+  })
+})
+
+/** Asks the servers, never the texts of the URLs: a lock taken through one must not be seen through the other. */
+export const refuseSameDatabase = Effect.gen(function*() {
+  const number = BigInt(yield* Random.nextIntBetween(1, 2 ** 31 - 1)) * 4_294_967_296n
+    + BigInt(yield* Random.nextIntBetween(1, 2 ** 31 - 1))
+  const replit = yield* ReplitDb
+  const external = yield* ExternalDb
+  const same = yield* Effect.scoped(Effect.zipRight(replit.hold(number), external.sees(number)))
+  if (same) {
+    return yield* new ActionNeeded({
+      message: "DATABASE_URL and EXTERNAL_DB_URL lead to the same database. Point EXTERNAL_DB_URL at the other one."
+    })
+  }
+})
+
+const unfit = (replit: Inspected, external: Inspected): string => {
+  const problems = [replit, external].flatMap((inspected) => inspected._tag === "Unfit" ? [inspected] : [])
+  if (problems.length === 1 && problems[0]!.missing) {
+    return `${problems[0]!.problem} It is there on the other side: \`setup --create-missing\` creates it.`
+  }
+  return problems.map(({ problem }) => problem).join(" ")
+}
+
+/** Captures on both sides first, and only then compares: what changes meanwhile is pending already. */
+const ready = Effect.fn("ready")(function*(table: SyncedTable, text: string) {
+  const config = yield* SyncConfig
+  const captured = yield* onBoth((database) => database.capture(table, { touch: config.touch }))
+  const known = yield* onBoth((database) => database.recall(table.name))
+  const isKnown = known.replit?.contract === text && known.external?.contract === text
+  const reconciled = isKnown ? null : yield* firstContact(table, text, known)
+  return {
+    table,
+    contract: text,
+    fingerprints: { replit: captured.replit.fingerprint, external: captured.external.fingerprint },
+    reconciled,
+    adopted: sides.flatMap((side) => captured[side].adopted === null ? [] : [{ side, ...captured[side].adopted }])
+  } satisfies ReadyTable
+})
+
+const firstContact = Effect.fn("firstContact")(function*(
+  table: SyncedTable,
+  text: string,
+  known: Readonly<Record<Side, Remembered | null>>
+) {
+  const winner = hadTheNewColumns(table, known)
+  yield* Effect.logInfo("Comparing both sides").pipe(Effect.annotateLogs({ table: display(table.name) }))
+  const reconciled = yield* reconcile(table, { mark: true, sampleMax: 0, ...(winner === null ? {} : { winner }) })
+  const columns = (side: Side) => table.shapes[side].columns.map(({ name }) => name)
+  const remembered = { contract: text, columns: { replit: columns("replit"), external: columns("external") } }
+  yield* onBoth((database) => database.remember(table.name, remembered))
+  return reconciled
+})
+
+/** For columns newly in common the side that had them wins; null when that is no side, or both. */
+const hadTheNewColumns = (
+  table: SyncedTable,
+  known: Readonly<Record<Side, Remembered | null>>
+): Side | null => {
+  const before = known.replit ?? known.external
+  if (before === null) return null
+  const had = (side: Side) =>
+    table.columns.some((name) =>
+      before.columns[side].includes(name) && !before.columns[opposite(side)].includes(name)
+    )
+  const [replit, external] = [had("replit"), had("external")]
+  if (replit === external) return null
+  return replit ? "replit" : "external"
+}
+
+const createMissing = Effect.fn("createMissing")(function*(names: ReadonlyArray<TableName>) {
+  const inspected = yield* onBoth((database) => database.inspect(names))
+  const created: Array<{ readonly table: TableName; readonly side: Side }> = []
+  for (const [index, name] of names.entries()) {
+    for (const side of sides) {
+      const [here, there] = [inspected[side][index]!, inspected[opposite(side)][index]!]
+      if (here._tag !== "Unfit" || !here.missing || there._tag !== "Table") continue
+      const ddl = yield* (yield* databaseOf(opposite(side))).describe(name)
+      yield* (yield* databaseOf(side)).createTable(ddl)
+      yield* Effect.logInfo("Created table").pipe(Effect.annotateLogs({ table: display(name), database: label(side) }))
+      created.push({ table: name, side })
+    }
+  }
+  return created
+})
+
+const databaseOf = (side: Side): Effect.Effect<Database, never, ReplitDb | ExternalDb> =>
+  side === "replit" ? ReplitDb : ExternalDb
+
+/** Asks both databases at the same time. */
+export const onBoth = <A, E, R>(ask: (database: Database) => Effect.Effect<A, E, R>) =>
+  Effect.flatMap(
+    Effect.all([ReplitDb, ExternalDb]),
+    ([replit, external]) => Effect.all({ replit: ask(replit), external: ask(external) }, { concurrency: 2 })
+  )

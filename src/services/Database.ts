@@ -1,0 +1,403 @@
+/**
+ * What the programs need from a database, as verbs. Both sides offer the same, so push and pull are one program with
+ * the databases swapped. `PgDatabase` and `MemoryDatabase` are its two forms; the memory form is the reference, and
+ * both pass one conformance suite.
+ *
+ * Every verb that writes is idempotent or is one transaction: a lost COMMIT answer is retried (promise 8).
+ */
+import type { Effect, Scope, Stream } from "effect"
+import type { Version } from "../domain/decide.ts"
+import type { Side } from "../domain/Side.ts"
+import type { Key, SyncedTable, TableShape } from "../domain/SyncedTable.ts"
+import type { SyncError } from "../domain/SyncError.ts"
+import type { TableName } from "../domain/TableName.ts"
+
+export interface Database extends Catalog, Changelog, Comparison, Journal {
+  readonly side: Side
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Catalog: who and what is there, and what we install.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Catalog {
+  /** Connects and says who is there. One try, no retries. */
+  readonly hello: Effect.Effect<Hello, SyncError>
+  /** Holds an advisory lock of that number for the scope; `sees` asks through another database whether it is held. */
+  readonly hold: (number: bigint) => Effect.Effect<void, SyncError, Scope.Scope>
+  /** Whether the number is held by somebody else in this database: then the two URLs lead to one database. */
+  readonly sees: (number: bigint) => Effect.Effect<boolean, SyncError>
+  /** Describes tables by name, in the order asked; what can't be described is said in `problem`. */
+  readonly inspect: (names: ReadonlyArray<TableName>) => Effect.Effect<ReadonlyArray<Inspected>, SyncError>
+  /** Applies missing migrations of `sql/`. Many at once are fine. Refuses a `vaivem` schema that is not ours. */
+  readonly install: Effect.Effect<void, SyncError>
+  /** Who this database is and who its peer is; null when nothing of ours is installed. */
+  readonly identity: Effect.Effect<Identity | null, SyncError>
+  /** Writes the identity. Only `setup` calls it, after checking it. */
+  readonly identify: (identity: Identity) => Effect.Effect<void, SyncError>
+  /** Installs or renews capture, touch and guard triggers of one table; takes over an older `_changelog` table. */
+  readonly capture: (table: SyncedTable, options: { readonly touch: boolean }) => Effect.Effect<Captured, SyncError>
+  /** What is remembered about a table for this pair, or null before its first reconciliation. */
+  readonly recall: (name: TableName) => Effect.Effect<Remembered | null, SyncError>
+  /** Remembers it, or forgets it with null. */
+  readonly remember: (name: TableName, remembered: Remembered | null) => Effect.Effect<void, SyncError>
+  /** All tables with capture installed by us. */
+  readonly captured: Effect.Effect<ReadonlyArray<TableName>, SyncError>
+  /** Removes capture of one table and all that we keep about it, and puts an older changelog table back. */
+  readonly uncapture: (name: TableName) => Effect.Effect<void, SyncError>
+  /** Removes everything of ours. */
+  readonly uninstall: Effect.Effect<void, SyncError>
+  /** Creates a table of the given shape (`setup --create-missing`): columns, defaults that are portable, primary key. */
+  readonly createTable: (ddl: string) => Effect.Effect<void, SyncError>
+  /** The CREATE TABLE statement that makes this table on the other side. */
+  readonly describe: (name: TableName) => Effect.Effect<string, SyncError>
+}
+
+export interface Hello {
+  readonly kind: "replit-helium" | "neon-direct" | "neon-pooled" | "other" | "memory"
+  readonly host: string
+  readonly database: string
+  readonly role: string
+  /** E.g. `18.4`. */
+  readonly version: string
+  /** E.g. 180004. */
+  readonly versionNumber: number
+  readonly tls: boolean
+  /** Time of one round trip on an open connection, milliseconds. */
+  readonly latencyMs: number
+  /** The server's clock less ours, milliseconds; good to about half the latency. */
+  readonly clockOffsetMs: number
+  readonly readOnly: boolean
+  /** May create a schema in this database (needed by the first `setup` only). */
+  readonly mayCreateSchema: boolean
+}
+
+export type Inspected =
+  | { readonly _tag: "Table"; readonly shape: TableShape }
+  /** Not there, or not a table that can be synced (view, foreign table, partition, not owned …). */
+  | { readonly _tag: "Unfit"; readonly name: TableName; readonly missing: boolean; readonly problem: string }
+
+export interface Identity {
+  /** Which side this database plays; swapped URLs are found by it. */
+  readonly side: Side
+  readonly id: string
+  readonly peer: string
+  /** False between the two writes of a first pairing: a crash there must leave a way on. */
+  readonly confirmed: boolean
+}
+
+export interface Captured {
+  /** The older system's changelog table that was taken over: its new name and how many unsynced keys were adopted. */
+  readonly adopted: { readonly renamedTo: string; readonly keys: number } | null
+  /** The table's fingerprint with capture in place. */
+  readonly fingerprint: string
+}
+
+/** What one side remembers about a table of its pair. A table is reconciled when both sides remember the same contract. */
+export interface Remembered {
+  /** Common columns and their types on both sides; opaque, compared for equality. */
+  readonly contract: string
+  /** All column names that each side had then: tells who had a column that is newly in common. */
+  readonly columns: Readonly<Record<Side, ReadonlyArray<string>>>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Changelog: capture's queue, and how rows leave and arrive.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Changelog {
+  /** The one question of an idle cycle: one round trip. */
+  readonly ask: (question: Question) => Effect.Effect<Answer, SyncError>
+  /** Takes the lease for the scope; false when somebody else has it. Replit's side only. */
+  readonly lease: Effect.Effect<boolean, SyncError, Scope.Scope>
+  /**
+   * Claims pending keys with the rows' newest state, in one snapshot. The source's transaction stays open in the scope
+   * until `acknowledge` commits it; closing the scope without it gives the claim up. Null when nothing is left.
+   */
+  readonly claim: (table: SyncedTable, request: ClaimRequest) => Effect.Effect<Claim | null, SyncError, Scope.Scope>
+  /**
+   * Applies a claim of the other side in one transaction: stage, lock, judge, merge, journal, log as history, commit.
+   * `RowRefused` means that nothing was applied because at least one row of the claim was refused.
+   */
+  readonly apply: (table: SyncedTable, claim: Claim, options: ApplyOptions) => Effect.Effect<Applied, SyncError>
+  /** Ends a cycle: notes the time, writes `run` into `vaivem.runs` when something moved or failed. Replit's side only. */
+  readonly finish: (run: Run | null) => Effect.Effect<void, SyncError>
+  /** Deletes history of a table older than so many milliseconds. Only after a cycle that acknowledged all it applied. */
+  readonly purge: (name: TableName, olderThanMs: number) => Effect.Effect<number, SyncError>
+}
+
+export interface Question {
+  readonly tables: ReadonlyArray<TableName>
+  /** On Replit's side: who asks, and that the other side is idle, so that an idle cycle can be noted at once. */
+  readonly note?: {
+    /** Random name of this process. */
+    readonly holder: string
+    readonly otherSideIdle: boolean
+    /** Nothing is due when another holder finished a cycle less than this ago; 0 asks always. */
+    readonly notBeforeMs: number
+  }
+}
+
+export interface Answer {
+  /** False when `vaivem` is not installed or its migrations are older than ours. */
+  readonly installed: boolean
+  readonly identity: Identity | null
+  /** Another process holds the lease now. */
+  readonly leased: boolean
+  /** Another holder finished a cycle less than `notBeforeMs` ago. */
+  readonly notDue: boolean
+  readonly tables: ReadonlyArray<{
+    readonly name: TableName
+    /** Null when the table is not there. */
+    readonly fingerprint: string | null
+    /** The fingerprint that `capture` left; different when something changed since. */
+    readonly captured: string | null
+    readonly contract: string | null
+    readonly pending: boolean
+    /** Keys in quarantine, whether due or not. */
+    readonly quarantined: number
+    /** Of those, how many are due for another try now, by time or because the row changed. */
+    readonly due: number
+  }>
+}
+
+/**
+ * Upserts are keys whose row is there now, deletes keys whose row is not. Two phases, so that upserts can go parents
+ * first and deletes children first.
+ */
+export type Phase = "upserts" | "deletes"
+
+export type ClaimRequest =
+  | {
+    readonly _tag: "Next"
+    readonly phase: Phase
+    /** Keys after this one in the queue's key order; null starts. Keys in quarantine are passed over. */
+    readonly after: Key | null
+    /** At most so many keys. */
+    readonly rows: number
+  }
+  /** Exactly these keys, as far as they are pending and of that phase; quarantined or not. */
+  | { readonly _tag: "Keys"; readonly phase: Phase; readonly keys: ReadonlyArray<Key> }
+
+export interface Claim {
+  /** Number of keys, at least 1. They are numbered 1 to `rows` in key order. */
+  readonly rows: number
+  /** How many of them are changed primary keys that are linked to an old key. */
+  readonly moves: number
+  /** Key of the last row: where the next claim goes on. */
+  readonly last: Key
+  /** The rows in the wire form of domain/StagedRow.ts (COPY text). Can be consumed once. */
+  readonly stream: Stream.Stream<Uint8Array, SyncError>
+  /**
+   * Moves exactly what was read from the queue to history and commits; keys numbered in `kept` stay pending. Changes
+   * made meanwhile were not read and stay pending too. Also takes acknowledged keys out of quarantine.
+   */
+  readonly acknowledge: (kept: ReadonlyArray<number>) => Effect.Effect<void, SyncError>
+}
+
+export interface ApplyOptions {
+  /** Called once per contested key, after the target's rows are locked. */
+  readonly judge: (contested: Contested) => Verdict
+  /** `skip` leaves rows that the app has locked pending, after a lock time-out (promise 9). */
+  readonly locks: "wait" | "skip"
+}
+
+/** A key that is pending on the target too. */
+export interface Contested {
+  /** Number of the key in the claim. */
+  readonly number: number
+  /** Both sides have the same content, or both have none. */
+  readonly equal: boolean
+  /** The target's history has the claimed change already: it was applied, the acknowledgement got lost. */
+  readonly applied: boolean
+  readonly source: Version
+  readonly target: Version
+}
+
+/**
+ * - `agree`: same content; both sides' pending entries are settled.
+ * - `seen`: applied before; the source is acknowledged, the target's newer change stays pending.
+ * - `overwrite`: the source wins; the target's version is journaled, overwritten and its pending entries are settled.
+ * - `keep`: the target wins; nothing happens and nothing is acknowledged.
+ */
+export type Verdict = "agree" | "seen" | "overwrite" | "keep"
+
+export interface Applied {
+  readonly inserted: number
+  readonly updated: number
+  readonly deleted: number
+  /** Losers journaled by `overwrite` verdicts. */
+  readonly conflicts: number
+  /** Bytes of the stream. */
+  readonly bytes: number
+  /** Numbers of the keys that were not settled: `keep` verdicts and rows passed over for their locks. */
+  readonly kept: ReadonlyArray<number>
+  /** Of `kept`, how many were passed over because the app holds their locks. */
+  readonly locked: number
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Comparison: first contact, verify, and changed column sets.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Comparison {
+  /** Rows and their order-free hash per bucket; the bucket of a row is a hash of its key modulo `buckets`. */
+  readonly digest: (table: SyncedTable, buckets: number) => Effect.Effect<ReadonlyMap<number, Digest>, SyncError>
+  /** Key and hash of each row of the buckets, in the wire form of domain/StagedRow.ts. */
+  readonly digests: (
+    table: SyncedTable,
+    buckets: BucketSet
+  ) => Effect.Effect<Stream.Stream<Uint8Array, SyncError>, SyncError, Scope.Scope>
+  /**
+   * Compares own rows of the buckets with the other side's digests. With `mark`, keys that differ (or only those that
+   * the other side lacks) become pending here, as marks that lose to any real change (changed_at = -infinity).
+   */
+  readonly compare: (
+    table: SyncedTable,
+    buckets: BucketSet,
+    theirs: Stream.Stream<Uint8Array, SyncError>,
+    options: { readonly mark: "all" | "only-here" | "none"; readonly sampleMax: number }
+  ) => Effect.Effect<Compared, SyncError>
+  /** Number of rows of the table. */
+  readonly count: (name: TableName) => Effect.Effect<number, SyncError>
+}
+
+export interface Digest {
+  readonly rows: number
+  /** Sum of the rows' hashes, as decimal text. */
+  readonly hash: string
+}
+
+export interface BucketSet {
+  /** Number of buckets that the keys are divided into. */
+  readonly of: number
+  /** The ones meant; null is all. */
+  readonly only: ReadonlyArray<number> | null
+}
+
+export interface Compared {
+  /** Rows that only this side has. */
+  readonly onlyHere: number
+  /** Rows that both have with different content. */
+  readonly different: number
+  /** Of both, how many have a pending change here: not proven different, a cycle may mend them. */
+  readonly pending: number
+  /** Keys of the first few, at most `sampleMax`. */
+  readonly sample: ReadonlyArray<
+    { readonly key: Key; readonly kind: "only-here" | "different"; readonly pending: boolean }
+  >
+  readonly marked: number
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Journal: conflicts, quarantine, runs, and what people ask for.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Journal {
+  readonly status: (names: ReadonlyArray<TableName>) => Effect.Effect<SideStatus, SyncError>
+  /** Newest first. */
+  readonly conflicts: (filter: { readonly table?: TableName; readonly limit: number }) => Effect.Effect<
+    ReadonlyArray<Conflict>,
+    SyncError
+  >
+  /** Null when this side has no conflict of that id. Ids may be shortened to an unambiguous beginning. */
+  readonly conflict: (id: string) => Effect.Effect<Conflict | null, SyncError>
+  /** Brings the losing version back as an ordinary change with a stamp newer than the row's, journaling what it replaces. */
+  readonly restore: (table: SyncedTable, id: string) => Effect.Effect<void, SyncError>
+  /** Refusals by the other side of this side's pending rows. */
+  readonly quarantined: (table: TableName | null) => Effect.Effect<ReadonlyArray<Quarantined>, SyncError>
+  /** Notes refusals of pending rows: a new one, or another attempt, with the next attempt's time. */
+  readonly quarantine: (table: SyncedTable, refusals: ReadonlyArray<Refusal>) => Effect.Effect<void, SyncError>
+  /** Quarantined keys that are due for another try: by time, because the row changed, or because its blocker did. */
+  readonly due: (table: SyncedTable, limit: number) => Effect.Effect<ReadonlyArray<Key>, SyncError>
+  /** Makes quarantined keys due now. Returns how many. */
+  readonly retryQuarantined: (table: TableName | null, id: string | null) => Effect.Effect<number, SyncError>
+  /** Marks keys pending so that this side's version travels, whatever it is. */
+  readonly mark: (table: SyncedTable, keys: ReadonlyArray<Key>) => Effect.Effect<void, SyncError>
+  /** Journals this side's version of a quarantined key and gives its pending change up: the other side's will come. */
+  readonly discard: (table: SyncedTable, id: string) => Effect.Effect<void, SyncError>
+  /** Inserts a row marked as a probe that satisfies the table's own constraints; returns its key. */
+  readonly insertProbe: (table: SyncedTable, marker: string) => Effect.Effect<Key, SyncError>
+  /** Text of a row's columns, or null. For `probe` and `conflicts show` only: values never reach a log. */
+  readonly read: (
+    table: SyncedTable,
+    key: Key
+  ) => Effect.Effect<Readonly<Record<string, string | null>> | null, SyncError>
+  readonly remove: (table: SyncedTable, key: Key) => Effect.Effect<void, SyncError>
+}
+
+export interface SideStatus {
+  readonly tables: ReadonlyArray<{
+    readonly name: TableName
+    readonly rows: number | null
+    readonly pending: number
+    readonly quarantined: number
+    readonly conflicts: number
+    /** Conflicts not restored. */
+    readonly open: number
+    /** Age of the oldest pending change, seconds. */
+    readonly oldestPendingSeconds: number | null
+  }>
+  readonly lastRun: Run | null
+  /** When the last cycle, idle or not, ended; ISO 8601. */
+  readonly lastCycleAt: string | null
+}
+
+export interface Conflict {
+  readonly id: string
+  /** The side whose version lost: the side that keeps the record. */
+  readonly lostSide: Side
+  readonly table: TableName
+  readonly key: Key
+  /** `conflict`, `cascade`, `discard`, `restore`. */
+  readonly reason: string
+  readonly policy: string | null
+  /** Column texts; null when the losing version was a delete. */
+  readonly lost: Readonly<Record<string, string | null>> | null
+  readonly won: Readonly<Record<string, string | null>> | null
+  /** ISO 8601. */
+  readonly decidedAt: string
+  readonly restoredAt: string | null
+}
+
+export interface Refusal {
+  readonly key: Key
+  readonly sqlState: string | null
+  readonly message: string
+  readonly constraint: string | null
+  /** Key of the target's row that stands in the way, where it can be told. */
+  readonly blockedBy: Key | null
+}
+
+export interface Quarantined extends Refusal {
+  readonly id: string
+  readonly table: TableName
+  /** The side where the change is pending. */
+  readonly from: Side
+  readonly attempts: number
+  /** ISO 8601. */
+  readonly since: string
+  readonly nextAttemptAt: string
+}
+
+/** What one direction of a cycle did. */
+export interface Moved {
+  readonly inserted: number
+  readonly updated: number
+  readonly deleted: number
+  readonly conflicts: number
+  readonly quarantined: number
+  readonly bytes: number
+}
+
+/** A cycle as it is kept in `vaivem.runs`. */
+export interface Run {
+  /** ISO 8601. */
+  readonly startedAt: string
+  readonly durationMs: number
+  readonly outcome: "ok" | "failed"
+  readonly push: Moved
+  readonly pull: Moved
+  /** Message of the failure. */
+  readonly error: string | null
+}

@@ -1,0 +1,54 @@
+/** `Database` on PostgreSQL: four parts over one session. Building it opens no connection. */
+import { FileSystem, Path } from "@effect/platform"
+import { Effect, Layer } from "effect"
+import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
+import type { Database } from "./Database.ts"
+import { ExternalDb } from "./ExternalDb.ts"
+import type { Migration } from "./pg/Migrations.ts"
+import * as PgCatalog from "./pg/PgCatalog.ts"
+import * as PgChangelog from "./pg/PgChangelog.ts"
+import * as PgComparison from "./pg/PgComparison.ts"
+import * as PgJournal from "./pg/PgJournal.ts"
+import * as PgSession from "./pg/PgSession.ts"
+import * as Stems from "./pg/Stems.ts"
+import { ReplitDb } from "./ReplitDb.ts"
+import { SyncConfig } from "./SyncConfig.ts"
+
+/** A database behind a connection target, until the scope closes. */
+export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTarget) {
+  const session = yield* PgSession.make(target)
+  const stems = Stems.make(session)
+  const migrations = yield* readMigrations
+  return {
+    side: target.side,
+    ...PgCatalog.make(session, stems, migrations),
+    ...PgChangelog.make(session, stems),
+    ...PgComparison.make(session, stems),
+    ...PgJournal.make(session, stems)
+  } satisfies Database
+})
+
+/** Both databases of the settings. */
+export const layer = Layer.merge(
+  Layer.scoped(ReplitDb, Effect.flatMap(SyncConfig, ({ replitUrl }) => make(replitUrl))),
+  Layer.scoped(ExternalDb, Effect.flatMap(SyncConfig, ({ externalUrl }) => make(externalUrl)))
+)
+
+/** The numbered files of `sql/`, which lies beside `dist/` and beside `src/`. */
+export const readMigrations = Effect.gen(function*() {
+  const files = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const folder = path.join(path.dirname(yield* path.fromFileUrl(new URL(import.meta.url))), "..", "..", "sql")
+  const names = (yield* files.readDirectory(folder)).filter((name) => /^\d{4}_.+\.sql$/.test(name)).sort()
+  return yield* Effect.forEach(names, (name) =>
+    Effect.map(files.readFileString(path.join(folder, name)), (text): Migration => ({
+      version: Number(name.slice(0, 4)),
+      name: name.slice(5, -4),
+      text
+    })))
+}).pipe(
+  Effect.mapError((cause) =>
+    new ActionNeeded({ message: `The folder sql/ of this program can't be read; install it again. (${String(cause)})` })
+  )
+)

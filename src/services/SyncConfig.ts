@@ -1,0 +1,244 @@
+/**
+ * Everything that can be set: meaning, unit, default and the variable's name. Read from the environment and, where it
+ * is silent, from the file `.env.sync` in the working directory; a variable that is empty counts as not set. What is
+ * wrong is told all at once, in one error with a line a setting, and never with a URL in it.
+ */
+import { FileSystem } from "@effect/platform"
+import { Config, Context, Duration, Effect, Either, Layer, Option } from "effect"
+import { type ConnectionTarget, parseUrl, requireDirect } from "../domain/ConnectionTarget.ts"
+import type { Policy } from "../domain/decide.ts"
+import { type Side, urlSetting } from "../domain/Side.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
+import { type Assignments, display, parseAssignments, parseList, type TableName } from "../domain/TableName.ts"
+import * as EnvFile from "./EnvFile.ts"
+
+export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncConfig, {
+  /** Replit's database. `DATABASE_URL`, required. */
+  readonly replitUrl: ConnectionTarget
+  /** The external database. `EXTERNAL_DB_URL`, required. */
+  readonly externalUrl: ConnectionTarget
+  /** The tables to keep equal, at least one, each once. `SYNC_TABLES`, default `perfis`. */
+  readonly tables: ReadonlyArray<TableName>
+  /** Column that says when a row last changed. `SYNC_STAMP`, default `updated_at`; a table need not have it. */
+  readonly stampOf: (table: TableName) => string
+  /** Whether the person said nothing about this table's stamp column, so that its absence is no mistake. */
+  readonly stampIsDefault: (table: TableName) => boolean
+  /** Who wins a conflict. `SYNC_CONFLICT_POLICY`, default `last-write-wins`. */
+  readonly policyOf: (table: TableName) => Policy
+  /** Pause between the end of a cycle and the start of the next: more than 0, at most 24 days. `SYNC_INTERVAL`. */
+  readonly interval: Duration.Duration
+  /** Most rows a batch holds, 1 to 1,000,000. `SYNC_BATCH_ROWS_MAX`. */
+  readonly batchRowsMax: number
+  /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
+  readonly retention: Duration.Duration
+  /** Form of the log; `auto` is `pretty` on a terminal and `logfmt` elsewhere. `SYNC_LOG_FORMAT`. */
+  readonly logFormat: "auto" | "pretty" | "logfmt" | "json"
+  /** Whether a run sets both sides up by itself. `SYNC_AUTO_SETUP`, default true. */
+  readonly autoSetup: boolean
+  /** Whether an update that leaves the stamp column unchanged bumps it. `SYNC_TOUCH`, default true. */
+  readonly touch: boolean
+}>() {
+  /** Settings given by a program: what is left out has its default. */
+  static readonly layer = (settings: Settings): Layer.Layer<SyncConfig> => Layer.succeed(this, make(settings))
+
+  /** Settings from the current `ConfigProvider` and, where it has none, from a file (default: `.env.sync`). */
+  static readonly layerFromEnv = (
+    options: { readonly file?: string } = {}
+  ): Layer.Layer<SyncConfig, ActionNeeded, FileSystem.FileSystem> =>
+    Layer.effect(this, Effect.map(fromEnv(options.file ?? ".env.sync"), make))
+}
+
+/** What can be given to `SyncConfig.layer`; all but the two URLs has a default. */
+export interface Settings {
+  readonly replitUrl: ConnectionTarget
+  readonly externalUrl: ConnectionTarget
+  readonly tables?: ReadonlyArray<TableName> | undefined
+  readonly stamps?: Assignments | undefined
+  readonly policies?: Assignments<Policy> | undefined
+  readonly interval?: Duration.DurationInput | undefined
+  readonly batchRowsMax?: number | undefined
+  readonly retention?: Duration.DurationInput | undefined
+  readonly logFormat?: SyncConfig["Type"]["logFormat"] | undefined
+  readonly autoSetup?: boolean | undefined
+  readonly touch?: boolean | undefined
+}
+
+const make = (settings: Settings): SyncConfig["Type"] => {
+  const { policies, stamps } = settings
+  return {
+    replitUrl: settings.replitUrl,
+    externalUrl: settings.externalUrl,
+    tables: settings.tables ?? defaultTables,
+    stampOf: (table) => assigned(stamps, table) ?? "updated_at",
+    stampIsDefault: (table) => assigned(stamps, table) === undefined,
+    policyOf: (table) => assigned(policies, table) ?? "last-write-wins",
+    interval: Duration.decode(settings.interval ?? "5 minutes"),
+    batchRowsMax: settings.batchRowsMax ?? 25_000,
+    retention: Duration.decode(settings.retention ?? "7 days"),
+    logFormat: settings.logFormat ?? "auto",
+    autoSetup: settings.autoSetup ?? true,
+    touch: settings.touch ?? true
+  }
+}
+
+const assigned = <A extends string>(assignments: Assignments<A> | undefined, table: TableName): A | undefined =>
+  assignments?.byTable.get(display(table)) ?? assignments?.default
+
+const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
+  const env = yield* environment(yield* EnvFile.read(file))
+  const tables = optional(env, "SYNC_TABLES", parseList)
+  // Assignments name tables, so a list of tables that can't be read says nothing about them.
+  const known = Either.match(tables, { onLeft: () => null, onRight: (names) => names ?? defaultTables })
+  const assignments = (name: Name) =>
+    known === null ? Either.right(undefined) : optional(env, name, (text) => parseAssignments(text, known))
+  return yield* Effect.all({
+    replitUrl: url(env, "replit"),
+    externalUrl: url(env, "external"),
+    tables,
+    stamps: assignments("SYNC_STAMP"),
+    policies: Either.flatMap(assignments("SYNC_CONFLICT_POLICY"), policies),
+    interval: optional(env, "SYNC_INTERVAL", interval),
+    batchRowsMax: optional(env, "SYNC_BATCH_ROWS_MAX", rows),
+    retention: optional(env, "SYNC_RETENTION", retention),
+    logFormat: optional(env, "SYNC_LOG_FORMAT", oneOf("auto", "pretty", "logfmt", "json")),
+    autoSetup: optional(env, "SYNC_AUTO_SETUP", yesOrNo),
+    touch: optional(env, "SYNC_TOUCH", yesOrNo)
+  }, { mode: "validate" }).pipe(
+    Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
+  )
+})
+
+const variables = [
+  "DATABASE_URL",
+  "EXTERNAL_DB_URL",
+  "SYNC_TABLES",
+  "SYNC_STAMP",
+  "SYNC_CONFLICT_POLICY",
+  "SYNC_INTERVAL",
+  "SYNC_BATCH_ROWS_MAX",
+  "SYNC_RETENTION",
+  "SYNC_LOG_FORMAT",
+  "SYNC_AUTO_SETUP",
+  "SYNC_TOUCH"
+] as const
+type Name = typeof variables[number]
+type Environment = ReadonlyMap<Name, string>
+
+const defaultTables: ReadonlyArray<TableName> = [{ schema: "public", name: "perfis" }]
+
+/** What is set, trimmed: the environment goes before the file, and a variable that is empty is not set. */
+const environment = Effect.fnUntraced(function*(file: ReadonlyMap<string, string>) {
+  const env = new Map<Name, string>()
+  for (const name of variables) {
+    const given = yield* Effect.mapError(
+      Config.option(Config.string(name)),
+      () => new ActionNeeded({ message: `${name} can't be read from the environment.` })
+    )
+    const value = Option.getOrElse(given, () => "").trim() || (file.get(name) ?? "").trim()
+    if (value !== "") env.set(name, value)
+  }
+  return env
+})
+
+const oneError = (problems: ReadonlyArray<string>) => {
+  // Whoever put a URL into the wrong variable should not find its password in a log.
+  const lines = problems.map((problem) => problem.replace(/\S*:\/\/(?!user:password@host)\S*/g, "…"))
+  return new ActionNeeded({
+    message: lines.length === 1 ? lines.join() : [`${lines.length} settings must change:`, ...lines].join("\n- ")
+  })
+}
+
+const optional = <A>(
+  env: Environment,
+  name: Name,
+  parse: (text: string) => Either.Either<A, string>
+): Either.Either<A | undefined, string> => {
+  const text = env.get(name)
+  if (text === undefined) return Either.right(undefined)
+  return Either.mapLeft(parse(text), (problem) => `${name}: ${problem}.`)
+}
+
+const url = Effect.fnUntraced(function*(env: Environment, side: Side) {
+  const text = env.get(urlSetting(side))
+  if (text === undefined) return yield* Effect.fail(urlMissing[side])
+  const target = yield* Effect.mapError(
+    Either.flatMap(parseUrl(side, text), requireDirect),
+    (problem) => `${problem.message}.`
+  )
+  return yield* withAuthorities(target)
+})
+
+const urlMissing: Readonly<Record<Side, string>> = {
+  replit:
+    "DATABASE_URL is not set. Replit sets it when the app has a database: add one in its Database tool, or write " +
+    "DATABASE_URL=… into .env.sync.",
+  external:
+    "EXTERNAL_DB_URL is not set. Write EXTERNAL_DB_URL=postgresql://user:password@host:5432/database into .env.sync " +
+    "or the app's Secrets, with the direct (not pooled) connection string from the database's console."
+}
+
+/** Reads the file that `sslrootcert` names. */
+const withAuthorities = Effect.fnUntraced(function*(target: ConnectionTarget) {
+  if (target.ssl === false || target.ssl.caFile === null) return target
+  const { caFile } = target.ssl
+  const fs = yield* FileSystem.FileSystem
+  const ca = yield* Effect.mapError(
+    fs.readFileString(caFile),
+    (error) =>
+      `${urlSetting(target.side)} names a file that can't be read: sslrootcert=${caFile} (${EnvFile.reason(error)}).`
+  )
+  return { ...target, ssl: { ...target.ssl, ca } }
+})
+
+const policies = (assignments: Assignments | undefined): Either.Either<Assignments<Policy> | undefined, string> =>
+  Either.gen(function*() {
+    if (assignments === undefined) return undefined
+    const policy = (text: string) => Either.mapLeft(toPolicy(text), (problem) => `SYNC_CONFLICT_POLICY: ${problem}.`)
+    const byTable = new Map<string, Policy>()
+    for (const [table, text] of assignments.byTable) byTable.set(table, yield* policy(text))
+    return assignments.default === undefined ? { byTable } : { default: yield* policy(assignments.default), byTable }
+  })
+
+const oneOf = <const A extends string>(...values: ReadonlyArray<A>) => (text: string): Either.Either<A, string> =>
+  Either.fromNullable(
+    values.find((value) => value === text.toLowerCase()),
+    () => `${text} is none of ${values.join(", ")}`
+  )
+
+const toPolicy = oneOf("last-write-wins", "replit-wins", "external-wins")
+
+const yesOrNo = (text: string): Either.Either<boolean, string> =>
+  Either.map(
+    oneOf("true", "false", "yes", "no", "on", "off", "1", "0")(text),
+    (value) => ["true", "yes", "on", "1"].includes(value)
+  )
+
+const rows = (text: string): Either.Either<number, string> =>
+  /^\d{1,7}$/.test(text) && Number(text) >= 1 && Number(text) <= 1_000_000
+    ? Either.right(Number(text))
+    : Either.left(`${text} is no whole number from 1 to 1000000`)
+
+const duration = (text: string, example: string): Either.Either<Duration.Duration, string> =>
+  text.startsWith("-")
+    ? Either.left(`${text} is negative`)
+    : Either.fromOption(
+      Duration.decodeUnknown(text.toLowerCase()),
+      () => `${text} is no duration; write a number and a unit, as in ${example}`
+    )
+
+const interval = (text: string): Either.Either<Duration.Duration, string> =>
+  duration(text, "5 minutes, 30 seconds or 1 hour").pipe(
+    // Node's timers count milliseconds in 31 bits; beyond that Effect's clock never wakes up.
+    Either.filterOrLeft(
+      (value) => Duration.greaterThan(value, Duration.zero) && Duration.lessThanOrEqualTo(value, Duration.days(24)),
+      () => `${text} is out of range; it must be more than 0 and at most 24 days, as in 5 minutes`
+    )
+  )
+
+const retention = (text: string): Either.Either<Duration.Duration, string> =>
+  text === "0" ? Either.right(Duration.zero) : duration(text, "7 days or 12 hours (or 0)").pipe(
+    Either.filterOrLeft(
+      (value) => Duration.lessThanOrEqualTo(value, Duration.days(36_500)),
+      () => `${text} is out of range; it must be at most 36500 days`
+    )
+  )

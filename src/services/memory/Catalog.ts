@@ -1,0 +1,111 @@
+/** The memory form's catalog: what is there, and what of ours is installed. */
+import { Effect } from "effect"
+import { label } from "../../domain/Side.ts"
+import { ActionNeeded } from "../../domain/SyncError.ts"
+import { display } from "../../domain/TableName.ts"
+import type { Catalog, Hello, Inspected } from "../Database.ts"
+import type { MemoryTable } from "./MemoryTable.ts"
+import { shapeOf } from "./MemoryTable.ts"
+import type { Store } from "./Store.ts"
+import { emptyTable, fingerprintOf, step, tableNamed, tableOf } from "./Store.ts"
+
+export const make = (store: Store): Catalog => ({
+  hello: Effect.fn("MemoryDatabase.hello")(() => Effect.succeed(hello(store)))(),
+  hold: Effect.fn("MemoryDatabase.hold")((number) =>
+    Effect.acquireRelease(
+      Effect.sync(() => store.advisory.set(number, holders(store, number) + 1)),
+      () => Effect.sync(() => store.advisory.set(number, holders(store, number) - 1))
+    )
+  ),
+  sees: Effect.fn("MemoryDatabase.sees")((number) => step(store, () => holders(store, number) > 0)),
+  inspect: Effect.fn("MemoryDatabase.inspect")((names) =>
+    step(store, () =>
+      names.map((name): Inspected => {
+        const state = store.tables.get(display(name))
+        if (state !== undefined) return { _tag: "Table", shape: shapeOf(state.schema, fingerprintOf(state)) }
+        const problem = `Table ${display(name)} does not exist on ${label(store.side)}.`
+        return { _tag: "Unfit", name, missing: true, problem }
+      }))
+  ),
+  install: step(store, () => {
+    store.installed = true
+  }),
+  identity: step(store, () => store.identity),
+  identify: Effect.fn("MemoryDatabase.identify")((identity) =>
+    step(store, () => {
+      store.identity = identity
+    })
+  ),
+  capture: Effect.fn("MemoryDatabase.capture")((table, { touch }) =>
+    step(store, () => {
+      const state = tableOf(store, table)
+      state.capture = { table, touch, fingerprint: "" }
+      state.capture = { table, touch, fingerprint: fingerprintOf(state) }
+      return { adopted: null, fingerprint: state.capture.fingerprint }
+    })
+  ),
+  recall: Effect.fn("MemoryDatabase.recall")((name) => step(store, () => tableNamed(store, name).remembered)),
+  remember: Effect.fn("MemoryDatabase.remember")((name, remembered) =>
+    step(store, () => {
+      tableNamed(store, name).remembered = remembered
+    })
+  ),
+  captured: step(
+    store,
+    () => [...store.tables.values()].filter(({ capture }) => capture !== null).map(({ schema }) => schema.name)
+  ),
+  uncapture: Effect.fn("MemoryDatabase.uncapture")((name) => step(store, () => forget(store, tableNamed(store, name)))),
+  uninstall: step(store, () => {
+    for (const state of store.tables.values()) forget(store, state)
+    store.runs.length = 0
+    store.identity = null
+    store.lastCycle = null
+    store.installed = false
+  }),
+  createTable: Effect.fn("MemoryDatabase.createTable")((ddl) =>
+    step(store, () => {
+      const schema: MemoryTable = JSON.parse(ddl)
+      if (store.tables.has(display(schema.name))) {
+        throw new ActionNeeded({
+          side: store.side,
+          table: schema.name,
+          message: `Table ${display(schema.name)} is on ${label(store.side)} already.`
+        })
+      }
+      store.tables.set(display(schema.name), emptyTable(schema))
+    })
+  ),
+  // A statement of the memory form's own language: columns and key as JSON, without constraints and triggers.
+  describe: Effect.fn("MemoryDatabase.describe")((name) =>
+    step(store, () => {
+      const { columns, key } = tableNamed(store, name).schema
+      return JSON.stringify({ name, columns, key } satisfies MemoryTable)
+    })
+  )
+})
+
+const hello = ({ clockOffsetUs, side }: Store): Hello => ({
+  kind: "memory",
+  host: "memory",
+  database: side,
+  role: "memory",
+  version: "memory",
+  versionNumber: 0,
+  tls: false,
+  latencyMs: 0,
+  clockOffsetMs: Number(clockOffsetUs) / 1000,
+  readOnly: false,
+  mayCreateSchema: true
+})
+
+const holders = (store: Store, number: bigint): number => store.advisory.get(number) ?? 0
+
+const forget = (store: Store, state: ReturnType<typeof emptyTable>): void => {
+  state.capture = null
+  state.remembered = null
+  state.pending = []
+  state.history = []
+  state.quarantine.clear()
+  const kept = store.conflicts.filter(({ table }) => display(table) !== display(state.schema.name))
+  store.conflicts.splice(0, store.conflicts.length, ...kept)
+}

@@ -1,0 +1,243 @@
+/** The memory form's queue: what a cycle asks, claims, applies and acknowledges. */
+import { Chunk, Effect, Stream } from "effect"
+import { label } from "../../domain/Side.ts"
+import * as StagedRow from "../../domain/StagedRow.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import { Contended } from "../../domain/SyncError.ts"
+import { display } from "../../domain/TableName.ts"
+import type { Answer, Changelog, Claim, ClaimRequest, Question } from "../Database.ts"
+import { apply } from "./apply.ts"
+import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
+import type { PendingKey } from "./Queue.ts"
+import {
+  changedAt,
+  dueIds,
+  newestChange,
+  newestEntry,
+  pendingKeys,
+  pendingOf,
+  settle,
+  stampOf,
+  unblock
+} from "./Queue.ts"
+import type { Entry, Store, TableState } from "./Store.ts"
+import { fingerprintOf, step, tableNamed, tableOf } from "./Store.ts"
+import * as Timestamp from "./Timestamp.ts"
+
+/** One service instance's way to a store. */
+export interface Connection {
+  readonly store: Store
+  /** Name of the process, as it last gave it to `ask`. */
+  holder: string
+}
+
+export const make = (connection: Connection): Changelog => {
+  const { store } = connection
+  return {
+    ask: Effect.fn("MemoryDatabase.ask")((question) => step(store, (nowUs) => answer(connection, question, nowUs))),
+    lease: Effect.acquireRelease(
+      Effect.sync(() => {
+        if (store.lease === null) store.lease = connection
+        else return false
+        return true
+      }),
+      (taken) =>
+        Effect.sync(() => {
+          if (taken) store.lease = null
+        })
+    ),
+    claim: Effect.fn("MemoryDatabase.claim")((table, request) => claim(store, table, request)),
+    apply: Effect.fn("MemoryDatabase.apply")(function*(table, claimed, options) {
+      const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(claimed.stream))
+      const staged = yield* Stream.runCollect(StagedRow.decode(table)(Stream.fromIterable(chunks)))
+      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+      return yield* step(store, (nowUs) => ({
+        bytes,
+        ...apply(store, tableOf(store, table), table, Chunk.toReadonlyArray(staged), options, nowUs)
+      }))
+    }),
+    finish: Effect.fn("MemoryDatabase.finish")((run) =>
+      step(store, (nowUs) => {
+        store.lastCycle = { holder: connection.holder, atUs: nowUs }
+        if (run !== null) store.runs.push(run)
+      })
+    ),
+    purge: Effect.fn("MemoryDatabase.purge")((name, olderThanMs) =>
+      step(store, (nowUs) => {
+        const state = tableNamed(store, name)
+        const before = state.history.length
+        state.history = state.history.filter(({ syncedAtUs }) => syncedAtUs >= nowUs - BigInt(olderThanMs) * 1000n)
+        return before - state.history.length
+      })
+    )
+  }
+}
+
+const answer = (connection: Connection, { note, tables }: Question, nowUs: bigint): Answer => {
+  const { store } = connection
+  const answers = tables.map((name): Answer["tables"][number] => {
+    const state = store.tables.get(display(name))
+    if (state === undefined) {
+      return { name, fingerprint: null, captured: null, contract: null, pending: false, quarantined: 0, due: 0 }
+    }
+    return {
+      name,
+      fingerprint: fingerprintOf(state),
+      captured: state.capture?.fingerprint ?? null,
+      contract: state.remembered?.contract ?? null,
+      pending: state.pending.some(({ id }) => !state.quarantine.has(id)),
+      quarantined: state.quarantine.size,
+      due: dueIds(state, nowUs).length
+    }
+  })
+  if (note !== undefined) connection.holder = note.holder
+  const last = store.lastCycle
+  const leased = store.lease !== null && store.lease !== connection
+  const notDue = note !== undefined && last !== null && last.holder !== note.holder
+    && nowUs - last.atUs < BigInt(note.notBeforeMs) * 1000n
+  const idle = store.installed && answers.every(({ due, pending }) => !pending && due === 0)
+  if (note?.otherSideIdle === true && idle && !notDue) store.lastCycle = { holder: note.holder, atUs: nowUs }
+  return { installed: store.installed, identity: store.identity, leased, notDue, tables: answers }
+}
+
+/** What a claim read: its rows, and the entries of each, by the row's number. */
+interface Read {
+  readonly rows: ReadonlyArray<StagedRow.StagedRow>
+  readonly entries: ReadonlyArray<ReadonlyArray<Entry>>
+  readonly last: Key
+}
+
+const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, request: ClaimRequest) {
+  const read = yield* step(store, (nowUs) => readClaim(store, tableOf(store, table), table, request, nowUs))
+  if (read === null) return null
+  // Open until it is acknowledged or given up; a statement in a transaction that has ended is a bug of the caller.
+  let open = true
+  let consumed = false
+  yield* Effect.addFinalizer(() => Effect.sync(() => open = false))
+  const lines = read.rows.map((row) => StagedRow.encode(row, table.key.length)).join("")
+  return {
+    rows: read.rows.length,
+    moves: read.rows.filter(({ was }) => was !== null).length,
+    last: read.last,
+    stream: Stream.suspend(() => {
+      if (consumed || !open) return Stream.dieMessage("The claim's rows can be read once, while the claim is open.")
+      consumed = true
+      return Stream.fromIterable(chunksOf(new TextEncoder().encode(lines)))
+    }),
+    acknowledge: Effect.fn("MemoryDatabase.acknowledge")((kept) =>
+      step(store, (nowUs) => {
+        if (!open) throw new Error("The claim was acknowledged or given up before.")
+        open = false
+        acknowledge(store, table, read, new Set(kept), nowUs)
+      })
+    )
+  } satisfies Claim
+})
+
+const readClaim = (
+  store: Store,
+  state: TableState,
+  table: SyncedTable,
+  request: ClaimRequest,
+  nowUs: bigint
+): Read | null => {
+  const keys = pendingKeys(state, table).filter(({ id }) => state.rows.has(id) === (request.phase === "upserts"))
+  const claimed: Array<PendingKey> = []
+  if (request._tag === "Keys") {
+    const wanted = new Set(request.keys.map((key) => idOfKey(state.schema, table.key, key)))
+    claimed.push(...keys.filter(({ id }) => wanted.has(id)))
+  } else {
+    const compare = compareKeys(state.schema, table.key)
+    for (const pending of keys) {
+      if (claimed.length === request.rows) break
+      if (request.after !== null && compare(pending.key, request.after) <= 0) continue
+      if (state.quarantine.has(pending.id)) continue
+      if ((newestEntry(pending.entries)?.bounces ?? 0) >= bouncesMax) hold(store, state, pending, nowUs)
+      else claimed.push(pending)
+    }
+  }
+  if (claimed.length === 0) return null
+  return {
+    rows: claimed.map((pending, index) => toStaged(state, table, pending, index + 1)),
+    entries: claimed.map(({ entries }) => entries),
+    last: claimed.at(-1)!.key
+  }
+}
+
+const toStaged = (
+  state: TableState,
+  table: SyncedTable,
+  { entries, id, key }: PendingKey,
+  number: number
+): StagedRow.StagedRow => {
+  const row = state.rows.get(id) ?? null
+  return {
+    number,
+    changeId: newestChange(entries),
+    present: row !== null,
+    stampUs: stampOf(table, row, entries),
+    changedAt: Timestamp.print(changedAt(entries)),
+    bounces: newestEntry(entries)?.bounces ?? 0,
+    was: linkedKey(state, table, entries),
+    values: table.columns.map((name) => row === null ? key[table.key.indexOf(name)] ?? null : row[name] ?? null)
+  }
+}
+
+/** The old key of the newest key change, where its row is gone from here and that is pending too. */
+const linkedKey = (state: TableState, table: SyncedTable, entries: ReadonlyArray<Entry>): Key | null => {
+  const was = newestEntry(entries.filter((entry) => entry.was !== null))?.was ?? null
+  if (was === null || state.rows.has(was) || pendingOf(state, was).length === 0) return null
+  return keyOf(state.schema, table.key, was)
+}
+
+/** A key that goes to and fro without the app's doing is told and not sent, until the app changes it (promise 3). */
+const hold = (store: Store, state: TableState, { entries, id }: PendingKey, nowUs: bigint): void => {
+  state.quarantine.set(id, {
+    uuid: store.newId(),
+    sqlState: null,
+    message:
+      `bounces: triggers rewrote this row on its way ${bouncesMax} times without a write of the app. It is held on `
+      + `${label(store.side)} until the app changes it; look at the AFTER triggers that \`check\` lists.`,
+    constraint: null,
+    blockedBy: null,
+    attempts: 0,
+    sinceUs: nowUs,
+    changeId: newestChange(entries),
+    nextAttemptUs: Timestamp.infinity
+  })
+}
+
+const acknowledge = (
+  store: Store,
+  table: SyncedTable,
+  read: Read,
+  kept: ReadonlySet<number>,
+  nowUs: bigint
+): void => {
+  const state = tableOf(store, table)
+  const settled = read.entries.filter((_, index) => !kept.has(index + 1))
+  const pending = new Set(state.pending)
+  if (!settled.flat().every((entry) => pending.has(entry))) {
+    throw new Contended({
+      side: store.side,
+      table: table.name,
+      message: `Changes of ${display(table.name)} on ${
+        label(store.side)
+      } were settled by another transaction meanwhile.`,
+      sqlState: "40001",
+      reason: "serialization"
+    })
+  }
+  settle(store, state, settled.flat(), nowUs)
+  for (const { id } of settled.flat()) unblock(state, id, nowUs)
+}
+
+/** Short, so that readers meet lines that are cut anywhere. */
+const chunksOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>
+  Array.from(
+    { length: Math.ceil(bytes.length / chunkBytes) },
+    (_, index) => bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes)
+  )
+
+const chunkBytes = 1000
+const bouncesMax = 3

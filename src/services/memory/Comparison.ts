@@ -1,0 +1,84 @@
+/** How the memory form compares its rows with the other side's. */
+import { Effect, Hash, Stream } from "effect"
+import * as StagedRow from "../../domain/StagedRow.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import type { BucketSet, Compared, Comparison, Digest } from "../Database.ts"
+import type { RowId } from "./MemoryTable.ts"
+import { compareKeys, idOfKey } from "./MemoryTable.ts"
+import { mark, pendingOf } from "./Queue.ts"
+import type { Store } from "./Store.ts"
+import { step, tableNamed, tableOf } from "./Store.ts"
+
+export const make = (store: Store): Comparison => ({
+  digest: Effect.fn("MemoryDatabase.digest")((table, buckets) => step(store, () => digest(store, table, buckets))),
+  digests: Effect.fn("MemoryDatabase.digests")((table, buckets) =>
+    Effect.map(
+      step(store, () => digestsOf(store, table, buckets)),
+      (digests) =>
+        Stream.map(Stream.fromIterable(digests), (row) => new TextEncoder().encode(StagedRow.encodeDigest(row)))
+    )
+  ),
+  compare: Effect.fn("MemoryDatabase.compare")(function*(table, buckets, theirs, options) {
+    const { schema } = yield* step(store, () => tableOf(store, table))
+    const hashes = new Map<RowId, string>()
+    yield* Stream.runForEach(
+      StagedRow.decodeDigests(theirs),
+      ({ hash, key }) => Effect.sync(() => hashes.set(idOfKey(schema, table.key, key), hash))
+    )
+    return yield* step(store, () => compare(store, table, buckets, hashes, options))
+  }),
+  count: Effect.fn("MemoryDatabase.count")((name) => step(store, () => tableNamed(store, name).rows.size))
+})
+
+const digest = (store: Store, table: SyncedTable, buckets: number): ReadonlyMap<number, Digest> => {
+  const digests = new Map<number, Digest>()
+  for (const { hash, key } of digestsOf(store, table, { of: buckets, only: null })) {
+    const bucket = bucketOf(key, buckets)
+    const { hash: sum, rows } = digests.get(bucket) ?? { hash: "0", rows: 0 }
+    digests.set(bucket, { rows: rows + 1, hash: `${BigInt(sum) + BigInt(hash)}` })
+  }
+  return digests
+}
+
+const digestsOf = (store: Store, table: SyncedTable, { of, only }: BucketSet): ReadonlyArray<StagedRow.RowDigest> =>
+  [...tableOf(store, table).rows.values()]
+    .map((row) => ({
+      hash: hashOf(table.columns.map((name) => row[name] ?? null)),
+      key: table.key.map((name) => row[name]!)
+    }))
+    .filter(({ key }) => only === null || only.includes(bucketOf(key, of)))
+
+const compare = (
+  store: Store,
+  table: SyncedTable,
+  buckets: BucketSet,
+  theirs: ReadonlyMap<RowId, string>,
+  options: Parameters<Comparison["compare"]>[3]
+): Compared => {
+  const state = tableOf(store, table)
+  const inOrder = compareKeys(state.schema, table.key)
+  const found = digestsOf(store, table, buckets)
+    .map(({ hash, key }) => ({ hash, key, id: idOfKey(state.schema, table.key, key) }))
+    .filter(({ hash, id }) => theirs.get(id) !== hash)
+    .map(({ id, key }) => ({
+      id,
+      key,
+      kind: theirs.has(id) ? "different" as const : "only-here" as const,
+      pending: pendingOf(state, id).length > 0
+    }))
+    .sort((a, b) => inOrder(a.key, b.key))
+  const toMark = options.mark === "none"
+    ? []
+    : found.filter(({ kind }) => options.mark === "all" || kind === "only-here")
+  return {
+    onlyHere: found.filter(({ kind }) => kind === "only-here").length,
+    different: found.filter(({ kind }) => kind === "different").length,
+    pending: found.filter(({ pending }) => pending).length,
+    sample: found.slice(0, options.sampleMax).map(({ key, kind, pending }) => ({ key, kind, pending })),
+    marked: toMark.filter(({ id }) => mark(store, state, id)).length
+  }
+}
+
+const bucketOf = (key: Key, buckets: number): number => Number(hashOf(key)) % buckets
+
+const hashOf = (texts: ReadonlyArray<string | null>): string => `${Hash.string(StagedRow.encodeLine(texts)) >>> 0}`

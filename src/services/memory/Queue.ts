@@ -1,0 +1,82 @@
+/** Questions to the memory form's queue, and what settling does to it. */
+import { Array as Arr } from "effect"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import type { Row, RowId } from "./MemoryTable.ts"
+import { compareKeys, keyOf } from "./MemoryTable.ts"
+import type { Entry, Store, TableState } from "./Store.ts"
+import * as Timestamp from "./Timestamp.ts"
+
+/** A key and its pending entries, oldest commit first. */
+export interface PendingKey {
+  readonly id: RowId
+  readonly key: Key
+  readonly entries: ReadonlyArray<Entry>
+}
+
+/** Distinct pending keys in key order. */
+export const pendingKeys = (state: TableState, table: SyncedTable): ReadonlyArray<PendingKey> => {
+  const compare = compareKeys(state.schema, table.key)
+  return Object.entries(Arr.groupBy(state.pending, ({ id }) => id))
+    .map(([id, entries]) => ({ id, key: keyOf(state.schema, table.key, id), entries }))
+    .sort((a, b) => compare(a.key, b.key))
+}
+
+export const pendingOf = (state: TableState, id: RowId): ReadonlyArray<Entry> =>
+  state.pending.filter((entry) => entry.id === id)
+
+/** The key's newest change, 0 without any. Marks are no changes: they count only where there is nothing else. */
+export const newestChange = (entries: ReadonlyArray<Entry>): bigint => {
+  const real = entries.filter(({ operation }) => operation !== "MARK")
+  return (real.length > 0 ? real : entries).reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n)
+}
+
+export const newestEntry = (entries: ReadonlyArray<Entry>): Entry | null =>
+  entries.reduce<Entry | null>(
+    (newest, entry) => newest === null || entry.changeId > newest.changeId ? entry : newest,
+    null
+  )
+
+/** When the newest of the changes was made; a mark is older than everything. */
+export const changedAt = (entries: ReadonlyArray<Entry>): bigint =>
+  entries.reduce((latest, { changedAtUs }) => changedAtUs > latest ? changedAtUs : latest, -Timestamp.infinity)
+
+/** The stamp that decides conflicts: of a row its stamp column, of a delete and without such a column the change's time. */
+export const stampOf = (table: SyncedTable, row: Row | null, entries: ReadonlyArray<Entry>): bigint | null => {
+  if (row === null || table.stamp === null) return changedAt(entries)
+  const text = row[table.stamp] ?? null
+  return text === null ? null : Timestamp.parse(text)
+}
+
+/** Moves pending entries to history, as made here and settled with the other side. */
+export const settle = (store: Store, state: TableState, settled: ReadonlyArray<Entry>, nowUs: bigint): void => {
+  const done = new Set(settled)
+  state.pending = state.pending.filter((entry) => !done.has(entry))
+  for (const { changeId, id } of settled) {
+    state.history.push({ id, origin: store.side, changeId, syncedAtUs: nowUs })
+    state.quarantine.delete(id)
+  }
+}
+
+/** Makes this side's quarantined keys due that a row stood in the way of, because it changed. */
+export const unblock = (state: TableState, blocker: RowId, nowUs: bigint): void => {
+  for (const entry of state.quarantine.values()) {
+    if (entry.blockedBy === blocker) entry.nextAttemptUs = nowUs
+  }
+}
+
+/** Adds a mark, unless the key is pending already. Says whether it did. */
+export const mark = (store: Store, state: TableState, id: RowId): boolean => {
+  if (pendingOf(state, id).length > 0) return false
+  const changeId = ++store.lastChangeId
+  state.pending.push({ changeId, operation: "MARK", id, was: null, changedAtUs: -Timestamp.infinity, bounces: 0 })
+  return true
+}
+
+/** Keys in quarantine that are due: by time, or because they changed since they were refused. Longest waiting first. */
+export const dueIds = (state: TableState, nowUs: bigint): ReadonlyArray<RowId> =>
+  [...state.quarantine]
+    .filter(([id, { changeId, nextAttemptUs }]) =>
+      nextAttemptUs <= nowUs || newestChange(pendingOf(state, id)) > changeId
+    )
+    .sort(([, a], [, b]) => a.nextAttemptUs < b.nextAttemptUs ? -1 : a.nextAttemptUs > b.nextAttemptUs ? 1 : 0)
+    .map(([id]) => id)

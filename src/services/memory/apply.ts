@@ -1,0 +1,167 @@
+/**
+ * Applies staged rows in one transaction: lock, judge, merge, journal, log as history, commit. What a database does in
+ * the order of promise 9 happens here in one step, so a memory target never loses a race for a key; it can only meet
+ * rows that an open transaction of the app has locked.
+ */
+import { opposite } from "../../domain/Side.ts"
+import type { StagedRow } from "../../domain/StagedRow.ts"
+import type { SyncedTable } from "../../domain/SyncedTable.ts"
+import type { Applied, ApplyOptions, Verdict } from "../Database.ts"
+import type { Row, RowId } from "./MemoryTable.ts"
+import { idOfKey } from "./MemoryTable.ts"
+import { pendingOf, settle, stampOf, unblock } from "./Queue.ts"
+import type { Entry, Store, TableState } from "./Store.ts"
+import { Blocked } from "./Store.ts"
+import { Transaction } from "./Transaction.ts"
+
+/** Applies all of the rows or, when it throws, none. */
+export const apply = (
+  store: Store,
+  state: TableState,
+  table: SyncedTable,
+  staged: ReadonlyArray<StagedRow>,
+  options: ApplyOptions,
+  nowUs: bigint
+): Omit<Applied, "bytes"> => {
+  const bounces = staged.reduce((most, row) => Math.max(most, row.bounces), 0)
+  const transaction = new Transaction(store, nowUs, { state, bounces })
+  try {
+    const rows = staged.map((row) => toMerge(state, table, row))
+    const unlocked = lock(transaction, state, rows, options.locks)
+    const judged = unlocked.map((row) => judge(store, state, table, row, options.judge))
+    const merged = merge(
+      transaction,
+      state,
+      judged.filter(({ verdict }) => verdict === "apply" || verdict === "overwrite")
+    )
+    const overwritten = judged.filter(({ verdict }) => verdict === "overwrite")
+    for (const row of overwritten) {
+      transaction.lose({
+        table: table.name,
+        key: row.key,
+        reason: "conflict",
+        policy: table.policy,
+        lost: row.before,
+        won: row.after
+      })
+    }
+    transaction.onCommit(() => log(store, state, judged, nowUs))
+    transaction.commit()
+    const locked = rows.length - unlocked.length
+    const settled = new Set(judged.filter(({ verdict }) => verdict !== "keep").map(({ number }) => number))
+    return {
+      ...merged,
+      conflicts: overwritten.length,
+      kept: rows.map(({ number }) => number).filter((number) => !settled.has(number)),
+      locked
+    }
+  } catch (thrown) {
+    transaction.rollback()
+    throw thrown
+  }
+}
+
+/** A staged row beside what is there. */
+interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "stampUs"> {
+  readonly id: RowId
+  readonly key: ReadonlyArray<string>
+  readonly was: RowId | null
+  /** The target's row, whole. */
+  readonly before: Row | null
+  /** The source's row, the columns that travel. */
+  readonly after: Row | null
+  /** The key's pending entries on the target. */
+  readonly entries: ReadonlyArray<Entry>
+}
+
+interface Judged extends ToMerge {
+  readonly verdict: Verdict | "apply"
+}
+
+const toMerge = (state: TableState, table: SyncedTable, row: StagedRow): ToMerge => {
+  const { changeId, number, present, stampUs, values } = row
+  const texts: Row = Object.fromEntries(table.columns.map((name, index) => [name, values[index] ?? null]))
+  const key = table.key.map((name) => texts[name]!)
+  const id = idOfKey(state.schema, table.key, key)
+  return {
+    number,
+    changeId,
+    stampUs,
+    id,
+    key,
+    was: row.was === null ? null : idOfKey(state.schema, table.key, row.was),
+    before: state.rows.get(id) ?? null,
+    after: present ? texts : null,
+    entries: pendingOf(state, id)
+  }
+}
+
+/** Locks the target's rows and leaves out those that the app has locked; or refuses to go on without them. */
+const lock = (
+  transaction: Transaction,
+  state: TableState,
+  rows: ReadonlyArray<ToMerge>,
+  locks: ApplyOptions["locks"]
+): ReadonlyArray<ToMerge> =>
+  rows.filter(({ id, was }) => {
+    const there = [id, was].filter((name) => name !== null && state.rows.has(name))
+    if (there.every((name) => transaction.tryLock(state, name!))) return true
+    if (locks === "wait") throw new Blocked(state.schema.name)
+    return false
+  })
+
+/** Only a key that is pending here too is anybody's to judge; anything else simply applies (promise 4). */
+const judge = (
+  store: Store,
+  state: TableState,
+  table: SyncedTable,
+  row: ToMerge,
+  verdictOn: ApplyOptions["judge"]
+): Judged => {
+  const { after, before, changeId, entries, id, number, stampUs } = row
+  if (entries.length === 0) return { ...row, verdict: "apply" }
+  const source = opposite(store.side)
+  const verdict = verdictOn({
+    number,
+    equal: after === null || before === null ? after === before : isSame(before, after),
+    applied: state.history.some((entry) => entry.id === id && entry.origin === source && entry.changeId === changeId),
+    source: { present: after !== null, stampUs },
+    target: { present: before !== null, stampUs: stampOf(table, before, entries) }
+  })
+  return { ...row, verdict }
+}
+
+/**
+ * Four statements: deletes, changed keys, updates, inserts. A changed key stays one where its old row is here, the new
+ * one isn't, and neither is contested; otherwise the new key is an insert, and the old one's own change deletes it.
+ */
+const merge = (transaction: Transaction, state: TableState, rows: ReadonlyArray<Judged>) => {
+  const deleted = rows.filter(({ after, before }) => after === null && before !== null)
+  const updated = rows.filter(({ after, before }) => after !== null && before !== null && !isSame(before, after))
+  const added = rows.filter(({ after, before }) => after !== null && before === null)
+  const oldKeys = new Set<RowId>()
+  const moved = added.filter(({ entries, was }) => {
+    if (was === null || entries.length > 0 || !state.rows.has(was) || pendingOf(state, was).length > 0) return false
+    // Two rows may have had the same key one after the other: only one of them can be a change of the row that has it.
+    return !oldKeys.has(was) && oldKeys.add(was)
+  })
+  const inserted = added.filter((row) => !moved.includes(row))
+  transaction.statement(() => deleted.forEach(({ id }) => transaction.remove(state, id, "merge")))
+  transaction.statement(() => moved.forEach(({ after, was }) => transaction.update(state, was!, after!, "merge")))
+  transaction.statement(() => updated.forEach(({ after, id }) => transaction.update(state, id, after!, "merge")))
+  transaction.statement(() => inserted.forEach(({ after }) => transaction.insert(state, after!, "merge")))
+  return { deleted: deleted.length, updated: updated.length + moved.length, inserted: inserted.length }
+}
+
+/** Every settled key goes into history with its source's change id, and what was pending here is settled with it. */
+const log = (store: Store, state: TableState, judged: ReadonlyArray<Judged>, nowUs: bigint): void => {
+  for (const { changeId, entries, id, verdict } of judged) {
+    if (verdict === "keep" || verdict === "seen") continue
+    settle(store, state, entries, nowUs)
+    state.history.push({ id, origin: opposite(store.side), changeId, syncedAtUs: nowUs })
+    unblock(state, id, nowUs)
+  }
+}
+
+const isSame = (before: Row, after: Row): boolean =>
+  Object.entries(after).every(([name, text]) => before[name] === text)

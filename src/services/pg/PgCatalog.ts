@@ -1,0 +1,323 @@
+/** Who and what is there in a PostgreSQL database, and what we install in it. */
+import { Clock, Effect } from "effect"
+import { label } from "../../domain/Side.ts"
+import { ActionNeeded } from "../../domain/SyncError.ts"
+import type { SyncedTable, TableShape } from "../../domain/SyncedTable.ts"
+import type { TableName } from "../../domain/TableName.ts"
+import { display } from "../../domain/TableName.ts"
+import type { Captured, Catalog, Hello, Identity, Inspected, Remembered } from "../Database.ts"
+import type { Migration } from "./Migrations.ts"
+import { migrate } from "./Migrations.ts"
+import type { PgSession, Row } from "./PgSession.ts"
+import type { Stems } from "./Stems.ts"
+
+/** The part of `Database` that knows the catalog. */
+export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray<Migration>): Catalog => {
+  const { run, sql } = session
+  /** DDL takes locks: it waits for them as long as the app may be made to wait, and no longer. */
+  const changing = { statementTimeoutMs: 60_000, settings: [["client_min_messages", "warning"]] as const }
+  return {
+    hello: hello(session),
+
+    hold: (number) =>
+      Effect.flatMap(session.reserve, (query) =>
+        Effect.acquireRelease(
+          query("select pg_advisory_lock($1::bigint)", [String(number)]),
+          () => Effect.ignoreLogged(query("select pg_advisory_unlock($1::bigint)", [String(number)]))
+        )),
+
+    sees: (number) =>
+      Effect.map(
+        session.query("select pg_try_advisory_xact_lock($1::bigint) as free", [String(number)]),
+        (rows) => rows[0]?.free !== "t"
+      ),
+
+    inspect: (names) => inspect(session, names),
+
+    install: migrate(session, migrations),
+
+    identity: Effect.gen(function*() {
+      const there = yield* session.query("select to_regclass('vaivem.pairs') is not null as there")
+      if (there[0]?.there !== "t") return null
+      const rows = yield* run(sql<Row>`select side, id, peer, confirmed from vaivem.pairs`)
+      const row = rows[0]
+      if (row === undefined) return null
+      return {
+        side: row.side === "replit" ? "replit" : "external",
+        id: String(row.id),
+        peer: String(row.peer),
+        confirmed: row.confirmed === "t"
+      } satisfies Identity
+    }),
+
+    identify: ({ confirmed, id, peer, side: mine }) =>
+      session.transaction(Effect.gen(function*() {
+        const updated = yield* run(
+          sql`update vaivem.pairs set side = ${mine}, id = ${id}::uuid, peer = ${peer}::uuid, confirmed = ${confirmed} returning 1`
+        )
+        if (updated.length > 0) return
+        yield* run(
+          sql`insert into vaivem.pairs (side, id, peer, confirmed) values (${mine}, ${id}::uuid, ${peer}::uuid, ${confirmed})`
+        )
+      })),
+
+    capture: (table, { touch }) =>
+      Effect.gen(function*() {
+        const { key, name, stamp } = table
+        const rows = yield* session.transaction(
+          session.query("select vaivem.capture($1, $2, $3::text[], $4, $5::boolean)::text as captured", [
+            name.schema,
+            name.name,
+            key,
+            stamp,
+            touch
+          ]),
+          { ...changing, table: name }
+        )
+        const captured: { stem: string; fingerprint: string; adopted: { renamed_to: string; keys: number } | null } = JSON
+          .parse(String(rows[0]!.captured))
+        stems.note(name, captured.stem, true)
+        return {
+          fingerprint: captured.fingerprint,
+          adopted: captured.adopted === null
+            ? null
+            : { renamedTo: captured.adopted.renamed_to, keys: captured.adopted.keys }
+        } satisfies Captured
+      }).pipe(explainCapture(session, table)),
+
+    recall: (name) =>
+      Effect.map(
+        run(sql<Row>`select contract, columns::text as columns from vaivem.tables
+          where table_schema = ${name.schema} and table_name = ${name.name} and contract is not null`),
+        (rows): Remembered | null =>
+          rows[0] === undefined
+            ? null
+            : { contract: String(rows[0].contract), columns: JSON.parse(String(rows[0].columns)) }
+      ),
+
+    remember: (name, remembered) =>
+      Effect.asVoid(run(sql`update vaivem.tables
+        set contract = ${remembered?.contract ?? null},
+          columns = coalesce(${remembered === null ? null : JSON.stringify(remembered.columns)}::jsonb, columns)
+        where table_schema = ${name.schema} and table_name = ${name.name}`)),
+
+    captured: Effect.gen(function*() {
+      const there = yield* session.query("select to_regclass('vaivem.tables') is not null as there")
+      if (there[0]?.there !== "t") return []
+      const rows = yield* run(sql<Row>`select table_schema, table_name from vaivem.tables order by 1, 2`)
+      return rows.map((row): TableName => ({ schema: String(row.table_schema), name: String(row.table_name) }))
+    }),
+
+    uncapture: (name) =>
+      Effect.asVoid(
+        session.transaction(session.query("select vaivem.uncapture($1, $2)", [name.schema, name.name]), {
+          ...changing,
+          table: name
+        })
+      ).pipe(Effect.zipLeft(Effect.sync(() => stems.note(name, null, false)))),
+
+    uninstall: session.transaction(
+      Effect.gen(function*() {
+        const there = yield* session.query(`select to_regclass('vaivem.migrations') is not null as ours,
+          to_regclass('vaivem.tables') is not null as tables`)
+        if (there[0]?.ours !== "t") return
+        if (there[0]?.tables === "t") {
+          const tables = yield* session.query(
+            "select table_schema, table_name, vaivem.uncapture(table_schema, table_name) from vaivem.tables"
+          )
+          for (const row of tables) {
+            stems.note({ schema: String(row.table_schema), name: String(row.table_name) }, null, false)
+          }
+        }
+        yield* session.query("drop schema vaivem cascade")
+      }),
+      changing
+    ),
+
+    createTable: (ddl) => Effect.asVoid(session.transaction(session.query(ddl), changing)),
+
+    describe: (name) => describe(session, name)
+  }
+}
+
+const hello = (session: PgSession): Effect.Effect<Hello, import("../../domain/SyncError.ts").SyncError> =>
+  Effect.scoped(Effect.gen(function*() {
+    const query = yield* session.reserve
+    yield* query("select 1")
+    const beforeMs = yield* Clock.currentTimeMillis
+    const rows = yield* query(`select current_user as role, current_database() as database,
+      current_setting('server_version') as version, current_setting('server_version_num') as number,
+      extract(epoch from clock_timestamp()) * 1000 as now_ms,
+      coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as tls,
+      pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on' as read_only,
+      has_database_privilege(current_database(), 'CREATE') as may_create`)
+    const afterMs = yield* Clock.currentTimeMillis
+    const row = rows[0]!
+    return {
+      kind: session.target.kind,
+      host: session.target.host,
+      database: String(row.database),
+      role: String(row.role),
+      version: String(row.version).split(" ")[0]!,
+      versionNumber: Number(row.number),
+      tls: row.tls === "t",
+      latencyMs: afterMs - beforeMs,
+      clockOffsetMs: Math.round(Number(row.now_ms) - (beforeMs + afterMs) / 2),
+      readOnly: row.read_only === "t",
+      mayCreateSchema: row.may_create === "t"
+    } satisfies Hello
+  }))
+
+interface WireShape {
+  readonly kind: string | null
+  readonly owned: boolean
+  readonly partition: boolean
+  readonly inherits: boolean
+  readonly hidden_rows: boolean
+  readonly columns: ReadonlyArray<{
+    readonly name: string
+    readonly type: string
+    readonly base: string
+    readonly not_null: boolean
+    readonly has_default: boolean
+    readonly generated: boolean
+    readonly identity: "always" | "by-default" | null
+  }> | null
+  readonly key: ReadonlyArray<string> | null
+  readonly key_constraint: string | null
+  readonly parents: ReadonlyArray<TableName> | null
+  readonly before_triggers: ReadonlyArray<string> | null
+  readonly after_triggers: ReadonlyArray<string> | null
+}
+
+const inspect = Effect.fn("inspect")(function*(session: PgSession, names: ReadonlyArray<TableName>) {
+  const rows = yield* session.transaction(
+    session.query(inspection, [names.map(({ schema }) => schema), names.map(({ name }) => name)])
+  )
+  return names.map((name, index): Inspected => {
+    const wire: WireShape = JSON.parse(String(rows[index]!.shape))
+    const problem = unfit(session, name, wire)
+    if (problem !== null) return { _tag: "Unfit", name, missing: wire.kind === null, problem }
+    return { _tag: "Table", shape: shapeOf(name, wire) }
+  })
+})
+
+const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
+  name,
+  columns: (wire.columns ?? []).map(({ base, generated, has_default, identity, name: column, not_null, type }) => ({
+    name: column,
+    type,
+    base,
+    notNull: not_null,
+    hasDefault: has_default,
+    generated,
+    identity
+  })),
+  key: wire.key ?? [],
+  keyConstraint: wire.key_constraint,
+  parents: wire.parents ?? [],
+  beforeTriggers: wire.before_triggers ?? [],
+  afterTriggers: wire.after_triggers ?? [],
+  fingerprint: ""
+})
+
+const unfit = (session: PgSession, name: TableName, wire: WireShape): string | null => {
+  const table = display(name)
+  const where = `the ${label(session.side)} database`
+  if (wire.kind === null) return `Table ${table} does not exist in ${where}.`
+  const kinds: Readonly<Record<string, string>> = { v: "a view", m: "a materialized view", f: "a foreign table" }
+  if (wire.kind in kinds) return `${table} in ${where} is ${kinds[wire.kind]}, not a table: it can't be synced.`
+  if (wire.kind !== "r" && wire.kind !== "p") return `${table} in ${where} is not a table: it can't be synced.`
+  if (wire.partition) return `${table} in ${where} is a partition: name its root table in SYNC_TABLES instead.`
+  if (wire.inherits) return `Table ${table} in ${where} takes part in inheritance, which is not supported.`
+  if (!wire.owned) {
+    return `Table ${table} in ${where} belongs to another role. Triggers need ownership: connect as its owner, or run as `
+      + `its owner: ALTER TABLE ${table} OWNER TO ${session.target.user};`
+  }
+  if (wire.hidden_rows) {
+    return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. Run: ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY;`
+  }
+  return null
+}
+
+/** One row a name, in the order asked. Ours are left out of the triggers. */
+const inspection = `
+  select jsonb_build_object(
+    'kind', c.relkind,
+    'owned', pg_has_role(c.relowner, 'USAGE'),
+    'partition', c.relispartition,
+    'inherits', c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)),
+    'hidden_rows', c.relrowsecurity and row_security_active(c.oid),
+    'columns', (
+      select jsonb_agg(jsonb_build_object(
+        'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+        'base', format_type(case when y.typtype = 'd' then y.typbasetype else y.oid end, null),
+        'not_null', a.attnotnull or (y.typtype = 'd' and y.typnotnull),
+        'has_default', a.atthasdef and a.attgenerated = '' or (y.typtype = 'd' and y.typdefault is not null),
+        'generated', a.attgenerated <> '',
+        'identity', case a.attidentity when 'a' then 'always' when 'd' then 'by-default' end) order by a.attnum)
+      from pg_attribute a join pg_type y on y.oid = a.atttypid
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+    'key', (
+      select jsonb_agg(a.attname order by k.position)
+      from pg_index i cross join unnest(i.indkey) with ordinality as k (attnum, position)
+      join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+      where i.indrelid = c.oid and i.indisprimary and k.position <= i.indnkeyatts),
+    'key_constraint', (select o.conname from pg_constraint o where o.conrelid = c.oid and o.contype = 'p'),
+    'parents', (
+      select jsonb_agg(distinct jsonb_build_object('schema', pn.nspname, 'name', p.relname))
+      from pg_constraint o join pg_class p on p.oid = o.confrelid join pg_namespace pn on pn.oid = p.relnamespace
+      where o.conrelid = c.oid and o.contype = 'f' and o.confrelid <> c.oid),
+    'before_triggers', (
+      select jsonb_agg(g.tgname order by g.tgname) from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+      join pg_namespace fn on fn.oid = f.pronamespace
+      where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled <> 'D' and (g.tgtype & 3) = 3 and fn.nspname <> 'vaivem'),
+    'after_triggers', (
+      select jsonb_agg(g.tgname order by g.tgname) from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+      join pg_namespace fn on fn.oid = f.pronamespace
+      where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled <> 'D' and (g.tgtype & 2) = 0 and fn.nspname <> 'vaivem')
+  )::text as shape
+  from unnest($1::text[], $2::text[]) with ordinality as n (schema, name, position)
+  left join pg_namespace s on s.nspname = n.schema
+  left join pg_class c on c.relnamespace = s.oid and c.relname = n.name and c.relkind not in ('i', 'I', 't', 'c', 'S')
+  order by n.position`
+
+/** Columns, defaults that mean something elsewhere, primary key, unique and check constraints; no foreign keys. */
+const describe = Effect.fn("describe")(function*(session: PgSession, name: TableName) {
+  const rows = yield* session.transaction(session.query(
+    `with target as (
+       select c.oid from pg_class c join pg_namespace s on s.oid = c.relnamespace where s.nspname = $1 and c.relname = $2
+     ), parts as (
+       select 1 as kind, a.attnum::bigint as number, concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+         case
+           when a.attgenerated <> '' then 'generated always as (' || pg_get_expr(d.adbin, d.adrelid) || ') stored'
+           when a.attidentity = 'a' then 'generated always as identity'
+           when a.attidentity = 'd' or pg_get_expr(d.adbin, d.adrelid) like 'nextval(%' then 'generated by default as identity'
+           when d.adbin is not null then 'default ' || pg_get_expr(d.adbin, d.adrelid)
+         end,
+         case when a.attnotnull then 'not null' end) as part
+       from target join pg_attribute a on a.attrelid = target.oid and a.attnum > 0 and not a.attisdropped
+       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+       union all
+       select 2, o.oid::bigint, format('constraint %I %s', o.conname, pg_get_constraintdef(o.oid))
+       from target join pg_constraint o on o.conrelid = target.oid and o.contype in ('p', 'u', 'c')
+     )
+     select format(E'create table %I.%I (\\n  %s\\n)', $1::text, $2::text, string_agg(part, E',\\n  ' order by kind, number)) as ddl
+     from parts`,
+    [name.schema, name.name]
+  ))
+  return String(rows[0]!.ddl)
+})
+
+/** What keeps capture from being installed, as a person must hear it. */
+const explainCapture = (session: PgSession, table: SyncedTable) => <A, E extends { readonly _tag: string }, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | ActionNeeded, R> =>
+  Effect.mapError(self, (error) =>
+    error._tag === "WorldRefused" && "sqlState" in error && error.sqlState === "VV002"
+      ? new ActionNeeded({
+        side: session.side,
+        table: table.name,
+        message: "message" in error ? String(error.message) : "Something of this name is there already."
+      })
+      : error)

@@ -1,0 +1,310 @@
+/**
+ * How rows leave and arrive in PostgreSQL: `claim`, `apply` and `acknowledge`, and the question of an idle cycle.
+ *
+ * A batch costs a fixed number of round trips whatever its size: on the source BEGIN with the claim's table, the claim,
+ * COPY, and acknowledge with COMMIT; on the target BEGIN with the stage, COPY, lock and judge, merge, COMMIT.
+ */
+import { Effect } from "effect"
+import type { Version } from "../../domain/decide.ts"
+import { Contended, RowRefused } from "../../domain/SyncError.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import { display } from "../../domain/TableName.ts"
+import type { Answer, ApplyOptions, Applied, Changelog, Claim, Contested, Identity, Verdict } from "../Database.ts"
+import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
+import type { Stems } from "./Stems.ts"
+import { beforeMerge, explainRefusal } from "./explainRefusal.ts"
+import { newestMigration } from "./Migrations.ts"
+import type { TableSql } from "./TableSql.ts"
+
+/** The part of `Database` that moves rows. */
+export const make = (session: PgSession, stems: Stems): Changelog => ({
+  ask: (question) =>
+    Effect.gen(function*() {
+      const { note, tables } = question
+      const rows = yield* session.query(
+        "select vaivem.ask($1::text[], $2::text[], $3::uuid, $4::boolean, $5::bigint)::text as answer",
+        [
+          tables.map(({ schema }) => schema),
+          tables.map(({ name }) => name),
+          note?.holder ?? null,
+          note?.otherSideIdle ?? false,
+          note?.notBeforeMs ?? 0
+        ]
+      )
+      return yield* decodeAnswer(String(rows[0]!.answer), question.tables, stems)
+    }).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", (error) =>
+      // Nothing of ours is there, or only half of it: that is an answer too.
+      Effect.flatMap(isInstalled(session), (there) => there ? Effect.fail(error) : Effect.succeed(nothingInstalled)))),
+
+  lease: Effect.gen(function*() {
+    const query = yield* session.reserve
+    const rows = yield* query("select pg_try_advisory_lock(hashtextextended('vaivem lease', 0)) as taken")
+    if (rows[0]?.taken !== "t") return false
+    // The connection goes back to the pool with the scope, and the lock must not go with it.
+    yield* Effect.addFinalizer(() =>
+      Effect.ignoreLogged(query("select pg_advisory_unlock(hashtextextended('vaivem lease', 0))"))
+    )
+    return true
+  }),
+
+  claim: (table, request) =>
+    Effect.gen(function*() {
+      const sql = yield* stems.sqlOf(table)
+      const tx = yield* session.begin({ isolation: "repeatable read", table: table.name, script: [sql.makeClaim] })
+      for (let anyHeld = false;; anyHeld = true) {
+        const found = request._tag === "Keys"
+          ? yield* tx.query(sql.claimKeys(request.phase), columnsOf(table, request.keys))
+          : yield* tx.query(
+            sql.claimNext(request.phase, request.after !== null, yield* stems.mayHaveQuarantine(table)),
+            [request.rows, ...(request.after ?? [])]
+          )
+        const row = found[0]
+        if (row === undefined) {
+          if (anyHeld) yield* tx.commit()
+          return null
+        }
+        const held = Number(row.bounces) >= 4 && request._tag === "Next"
+        if (!held) return claimOf(tx, sql, request.phase, Number(row.rows), Number(row.moves), JSON.parse(String(row.last)))
+        yield* tx.query(sql.holdBouncing, [bouncing])
+        const left = (yield* tx.query(sql.claimed))[0]
+        stems.noteQuarantine(table)
+        if (Number(left?.rows) > 0) {
+          return claimOf(tx, sql, request.phase, Number(left!.rows), Number(left!.moves), JSON.parse(String(row.last)))
+        }
+      }
+    }),
+
+  apply: (table, claim, options) =>
+    Effect.scoped(Effect.gen(function*() {
+      const sql = yield* stems.sqlOf(table)
+      const tx = yield* session.begin({
+        table: table.name,
+        primaryKey: table.shapes[session.side].keyConstraint,
+        script: [sql.applying, sql.makeStage]
+      })
+      const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
+      const kept = yield* judge(tx, sql, options)
+      const guarded = table.shapes[session.side].beforeTriggers.length > 0
+      const merged = yield* merge(tx, sql, { moves: claim.moves > 0, guarded, contested: kept.contested }).pipe(
+        Effect.catchTag("RowRefused", (error) =>
+          claim.rows === 1 ? explainRefusal(tx, sql, table, error) : Effect.fail(error))
+      )
+      if (merged.raced) return yield* raced(session, table)
+      if (merged.dropped !== null) return yield* dropped(session, table, merged.dropped)
+      yield* tx.commit()
+      const { deleted, inserted, updated } = merged
+      return {
+        inserted,
+        updated,
+        deleted,
+        bytes,
+        conflicts: kept.overwritten,
+        kept: kept.numbers,
+        locked: kept.locked
+      } satisfies Applied
+    })),
+
+  finish: (run) =>
+    session.transaction(Effect.gen(function*() {
+      const { sql } = session
+      yield* session.run(sql`update vaivem.pairs set finished_at = clock_timestamp(), cycles = cycles + 1`)
+      if (run === null) return
+      yield* session.run(sql`insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
+        values (${run.startedAt}, ${run.durationMs}, ${run.outcome}, ${JSON.stringify(run.push)}::jsonb,
+          ${JSON.stringify(run.pull)}::jsonb, ${run.error})`)
+      yield* session.run(sql`delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}::bigint`)
+    })),
+
+  purge: (name, olderThanMs) =>
+    Effect.gen(function*() {
+      const stem = yield* stems.stemOf(name)
+      if (stem === null) return 0
+      const rows = yield* session.query(
+        `with gone as (delete from vaivem.${stems.quoted(`${stem}_history`)}
+           where synced_at < clock_timestamp() - $1::bigint * interval '1 millisecond' returning 1)
+         select count(*) as purged from gone`,
+        [olderThanMs]
+      )
+      return Number(rows[0]!.purged)
+    })
+})
+
+const runsKept = 10_000
+const bouncing = "This row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
+  + "to undo what the other one does. Change one of the triggers, then run `quarantine retry`."
+
+const claimOf = (
+  tx: Transaction,
+  sql: TableSql,
+  phase: "upserts" | "deletes",
+  rows: number,
+  moves: number,
+  last: Key
+): Claim => ({
+  rows,
+  moves,
+  last,
+  stream: tx.copyTo(sql.copyClaim(phase)),
+  acknowledge: (kept) =>
+    Effect.zipRight(
+      kept.length === 0 ? Effect.void : tx.query(sql.keepClaimed, [kept]),
+      tx.commit(sql.acknowledge)
+    )
+})
+
+/** Texts of keys, a parameter for each key column. */
+const columnsOf = (table: SyncedTable, keys: ReadonlyArray<Key>) =>
+  table.key.map((_, index) => keys.map((key) => key[index]!))
+
+interface Judged {
+  readonly contested: boolean
+  readonly overwritten: number
+  readonly numbers: ReadonlyArray<number>
+  readonly locked: number
+}
+
+/** Locks the target's rows, then, in a second statement, looks for pending changes of the same keys (promise 9). */
+const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, options: ApplyOptions) {
+  const skip = options.locks === "skip"
+  const results = yield* tx.script([skip ? sql.lockSkipping : sql.lockWaiting, sql.judge, sql.locked])
+  const [, found, locked] = results as [StatementResult, StatementResult, StatementResult]
+  const lockedNumbers = locked.rows.map((row) => Number(row.n))
+  const verdicts = found.rows.map((row): readonly [number, Verdict] => {
+    const contested = contestedOf(row)
+    return [contested.number, options.judge(contested)]
+  })
+  if (verdicts.length > 0) {
+    yield* tx.query(sql.setVerdicts, [verdicts.map(([number]) => number), verdicts.map(([, verdict]) => verdict)])
+  }
+  return {
+    contested: verdicts.length > 0,
+    overwritten: verdicts.filter(([, verdict]) => verdict === "overwrite").length,
+    numbers: [...lockedNumbers, ...verdicts.flatMap(([number, verdict]) => verdict === "keep" ? [number] : [])],
+    locked: lockedNumbers.length
+  } satisfies Judged
+})
+
+const contestedOf = (row: Row): Contested => ({
+  number: Number(row.n),
+  equal: row.equal === "t",
+  applied: row.applied === "t",
+  source: versionOf(row.present, row.stamp_us),
+  target: versionOf(row.there, row.target_us)
+})
+
+const versionOf = (present: string | null | undefined, us: string | null | undefined): Version => ({
+  present: present === "t",
+  stampUs: us === null || us === undefined ? null : BigInt(us)
+})
+
+interface Merged {
+  readonly inserted: number
+  readonly updated: number
+  readonly deleted: number
+  readonly raced: boolean
+  /** How many rows a BEFORE trigger of the user dropped; null when none. */
+  readonly dropped: number | null
+}
+
+/** All writes of the batch in one round trip, COMMIT left out: first the answer is looked at. */
+const merge = Effect.fn("merge")(function*(
+  tx: Transaction,
+  sql: TableSql,
+  facts: { readonly moves: boolean; readonly guarded: boolean; readonly contested: boolean }
+) {
+  const steps: ReadonlyArray<readonly [string, string | null]> = [
+    ["savepoint", beforeMerge],
+    ["unlink", facts.moves ? sql.unlinkContested : null],
+    ["journal", facts.contested ? sql.journal : null],
+    ["moved", facts.moves ? sql.move : null],
+    ["expected", facts.guarded ? sql.expected : null],
+    ["updated", sql.update],
+    ["inserted", sql.insert],
+    ["deleted", sql.delete],
+    ...(facts.contested ? sql.settle.map((text): readonly [string, string] => ["settle", text]) : []),
+    ["log", sql.log],
+    ["wake", sql.wakeBlocked],
+    ["deferred", sql.checkDeferred],
+    ["raced", sql.raced]
+  ]
+  const present = steps.flatMap(([name, text]) => text === null ? [] : [[name, text] as const])
+  const results = yield* tx.script(present.map(([, text]) => text))
+  const result = (name: string) => results[present.findIndex(([found]) => found === name)]
+  const count = (name: string) => result(name)?.count ?? 0
+  const written = { updated: count("updated"), inserted: count("inserted"), deleted: count("deleted") }
+  return {
+    ...written,
+    updated: written.updated + count("moved"),
+    raced: result("raced")?.rows[0]?.raced === "t",
+    dropped: droppedRows(result("expected")?.rows[0], written)
+  } satisfies Merged
+})
+
+const droppedRows = (expected: Row | undefined, written: Readonly<Record<"updated" | "inserted" | "deleted", number>>) => {
+  if (expected === undefined) return null
+  const missing = (["updated", "inserted", "deleted"] as const).reduce(
+    (sum, name) => sum + Number(expected[name]) - written[name],
+    0
+  )
+  return missing === 0 ? null : missing
+}
+
+const raced = (session: PgSession, table: SyncedTable) =>
+  new Contended({
+    side: session.side,
+    table: table.name,
+    sqlState: null,
+    reason: "key-race",
+    message: `The app changed rows of ${display(table.name)} on the ${session.side} side while a batch was applied.`
+  })
+
+const dropped = (session: PgSession, table: SyncedTable, rows: number) =>
+  new RowRefused({
+    side: session.side,
+    table: table.name,
+    sqlState: "VV001",
+    constraint: null,
+    blockedBy: null,
+    message: `A BEFORE trigger of table ${display(table.name)} drops ${rows === 1 ? "the row" : `${rows} of the rows`} `
+      + `(it returns null). Triggers: ${table.shapes[session.side].beforeTriggers.join(", ")}.`
+  })
+
+const isInstalled = (session: PgSession) =>
+  Effect.map(
+    session.query("select to_regclass('vaivem.migrations') is not null and to_regproc('vaivem.ask') is not null as there"),
+    (rows) => rows[0]?.there === "t"
+  )
+
+const nothingInstalled: Answer = { installed: false, identity: null, leased: false, notDue: false, tables: [] }
+
+interface WireAnswer {
+  readonly migration: number
+  readonly identity: Identity | null
+  readonly leased: boolean
+  readonly not_due: boolean
+  readonly tables: ReadonlyArray<{
+    readonly fingerprint: string | null
+    readonly captured: string | null
+    readonly contract: string | null
+    readonly stem: string | null
+    readonly pending: boolean
+    readonly quarantined: number
+    readonly due: number
+  }>
+}
+
+const decodeAnswer = (json: string, names: ReadonlyArray<SyncedTable["name"]>, stems: Stems) =>
+  Effect.sync((): Answer => {
+    const wire: WireAnswer = JSON.parse(json)
+    return {
+      installed: wire.migration >= newestMigration,
+      identity: wire.identity,
+      leased: wire.leased,
+      notDue: wire.not_due,
+      tables: names.map((name, index) => {
+        const { captured, contract, due, fingerprint, pending, quarantined, stem } = wire.tables[index]!
+        stems.note(name, stem, quarantined > 0)
+        return { name, fingerprint, captured, contract, pending, quarantined, due }
+      })
+    }
+  })

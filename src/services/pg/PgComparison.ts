@@ -1,0 +1,61 @@
+/** How the rows of one PostgreSQL table are hashed and compared with the other side's, inside the database. */
+import { Effect } from "effect"
+import type { Compared, Comparison, Digest } from "../Database.ts"
+import type { PgSession, Row } from "./PgSession.ts"
+import type { Stems } from "./Stems.ts"
+
+/** Hashing a large table takes longer than a batch may: these transactions hold no lock that the app could wait for. */
+const patient = { statementTimeoutMs: 600_000, settings: [["idle_in_transaction_session_timeout", "600000"]] as const }
+
+/** The part of `Database` that compares. */
+export const make = (session: PgSession, stems: Stems): Comparison => ({
+  digest: (table, buckets) =>
+    Effect.gen(function*() {
+      const sql = yield* stems.sqlOf(table)
+      const rows = yield* session.transaction(session.query(sql.digest(buckets)), { ...patient, table: table.name })
+      return new Map(rows.map((row): readonly [number, Digest] => [
+        Number(row.bucket),
+        { rows: Number(row.rows), hash: String(row.hash) }
+      ]))
+    }),
+
+  digests: (table, buckets) =>
+    Effect.gen(function*() {
+      const sql = yield* stems.sqlOf(table)
+      const tx = yield* session.begin({ ...patient, table: table.name })
+      return tx.copyTo(sql.copyDigests(buckets))
+    }),
+
+  compare: (table, buckets, theirs, { mark, sampleMax }) =>
+    Effect.scoped(Effect.gen(function*() {
+      const sql = yield* stems.sqlOf(table)
+      const tx = yield* session.begin({ ...patient, table: table.name, script: [sql.makeTheirs] })
+      yield* tx.copyFrom(sql.copyTheirs, theirs)
+      const results = yield* tx.script(["analyze pg_temp.vaivem_theirs", sql.makeDifferences(buckets), sql.differences])
+      const sample = yield* tx.query(sql.sample, [sampleMax])
+      const marked = mark === "none" ? 0 : (yield* tx.script([sql.markDifferences(mark === "only-here")]))[0]!.count
+      yield* tx.commit()
+      return comparedOf(results[2]!.rows[0]!, sample, marked)
+    })),
+
+  count: (name) =>
+    Effect.map(
+      session.transaction(
+        session.query(`select count(*) as rows from ${stems.quoted(name.schema)}.${stems.quoted(name.name)}`),
+        { ...patient, table: name }
+      ),
+      (rows) => Number(rows[0]!.rows)
+    )
+})
+
+const comparedOf = (counts: Row, sample: ReadonlyArray<Row>, marked: number): Compared => ({
+  onlyHere: Number(counts.only_here),
+  different: Number(counts.different),
+  pending: Number(counts.pending),
+  sample: sample.map((row) => ({
+    key: JSON.parse(String(row.key)),
+    kind: row.only_here === "t" ? "only-here" : "different",
+    pending: row.pending === "t"
+  })),
+  marked
+})

@@ -1,0 +1,339 @@
+/** Conflicts, quarantine and runs of one PostgreSQL database, and what people ask of them. */
+import { Effect } from "effect"
+import type { Side } from "../../domain/Side.ts"
+import { label } from "../../domain/Side.ts"
+import type { SyncError } from "../../domain/SyncError.ts"
+import { ActionNeeded } from "../../domain/SyncError.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import type { TableName } from "../../domain/TableName.ts"
+import { display } from "../../domain/TableName.ts"
+import type { Conflict, Journal, Quarantined, Run, SideStatus } from "../Database.ts"
+import type { PgSession, Row } from "./PgSession.ts"
+import { insertProbe } from "./insertProbe.ts"
+import type { Stems } from "./Stems.ts"
+import type { TableSql } from "./TableSql.ts"
+
+/** The part of `Database` that remembers and explains. */
+export const make = (session: PgSession, stems: Stems): Journal => {
+  const { query, run, sql, transaction } = session
+
+  const conflict = Effect.fnUntraced(function*(id: string) {
+    const found = yield* transaction(query(`${conflicts} where id::text like $1 || '%' limit 2`, [id.toLowerCase()]))
+    if (found.length > 1) return yield* ambiguous(session, "conflict", id)
+    return found[0] === undefined ? null : conflictOf(session.side, found[0])
+  })
+
+  const quarantinedById = Effect.fnUntraced(function*(table: SyncedTable, id: string) {
+    const found = yield* query(`${quarantine} where id::text like $1 || '%' limit 2`, [id.toLowerCase()])
+    if (found.length > 1) return yield* ambiguous(session, "quarantined row", id)
+    if (found[0] === undefined) {
+      return yield* new ActionNeeded({
+        side: session.side,
+        table: table.name,
+        message: `Nothing in quarantine on the ${label(session.side)} side has an id that begins with ${id}.`
+      })
+    }
+    return quarantinedOf(session.side, found[0])
+  })
+
+  return {
+    status: (names) =>
+      Effect.gen(function*() {
+        const tables = yield* Effect.forEach(names, (name) => tableStatus(session, stems, name))
+        const there = (yield* query("select to_regclass('vaivem.runs') is not null as there"))[0]?.there === "t"
+        const last = there ? (yield* query(lastRun))[0] : undefined
+        const cycle = there ? (yield* query(`select ${iso("finished_at")} as at from vaivem.pairs`))[0] : undefined
+        return {
+          tables,
+          lastRun: last === undefined ? null : runOf(last),
+          lastCycleAt: cycle?.at ?? null
+        } satisfies SideStatus
+      }),
+
+    conflicts: ({ limit, table }) =>
+      Effect.map(
+        transaction(query(
+          `${conflicts} where $1::text is null or (table_schema = $1 and table_name = $2) order by decided_at desc, id limit $3::bigint`,
+          [table?.schema ?? null, table?.name ?? null, limit]
+        )),
+        (rows) => rows.map((row) => conflictOf(session.side, row))
+      ),
+
+    conflict,
+
+    restore: (table, id) =>
+      Effect.gen(function*() {
+        const found = yield* conflict(id)
+        if (found === null || found.restoredAt !== null) return yield* notRestorable(session, table, id, found)
+        const rowSql = yield* stems.sqlOf(table)
+        yield* transaction(restoreRow(session, table, rowSql, found), { table: table.name })
+      }),
+
+    quarantined: (table) =>
+      Effect.map(
+        query(`${quarantine} where $1::text is null or (table_schema = $1 and table_name = $2) order by since, id`, [
+          table?.schema ?? null,
+          table?.name ?? null
+        ]),
+        (rows) => rows.map((row) => quarantinedOf(session.side, row))
+      ),
+
+    quarantine: (table, refusals) =>
+      Effect.gen(function*() {
+        if (refusals.length === 0) return
+        const rowSql = yield* stems.sqlOf(table)
+        yield* transaction(
+          Effect.forEach(refusals, ({ blockedBy, constraint, key, message, sqlState }) =>
+            query(noteRefusal(rowSql, table), [
+              key,
+              sqlState,
+              message,
+              constraint,
+              blockedBy
+            ])),
+          { table: table.name }
+        )
+        stems.noteQuarantine(table)
+      }),
+
+    due: (table, limit) =>
+      Effect.gen(function*() {
+        const rowSql = yield* stems.sqlOf(table)
+        const rows = yield* transaction(query(rowSql.dueKeys, [limit]), { table: table.name })
+        return rows.map((row): Key => JSON.parse(String(row.key)))
+      }),
+
+    retryQuarantined: (table, id) =>
+      Effect.map(
+        query(
+          `update vaivem.quarantine set next_attempt_at = clock_timestamp(), attempts = least(attempts, 4)
+           where ($1::text is null or (table_schema = $1 and table_name = $2)) and ($3::text is null or id::text like $3 || '%')
+           returning id`,
+          [table?.schema ?? null, table?.name ?? null, id?.toLowerCase() ?? null]
+        ),
+        (rows) => rows.length
+      ),
+
+    mark: (table, keys) =>
+      Effect.gen(function*() {
+        const rowSql = yield* stems.sqlOf(table)
+        yield* transaction(Effect.forEach(keys, (key) => query(rowSql.markKey, key)), { table: table.name })
+      }),
+
+    discard: (table, id) =>
+      Effect.gen(function*() {
+        const found = yield* quarantinedById(table, id)
+        const s = yield* stems.sqlOf(table)
+        yield* transaction(
+          Effect.gen(function*() {
+            yield* query(`select from ${s.t} t where ${s.keyIs("t")} for no key update`, found.key)
+            yield* query(journalOwn(s, table, "discard", found.key.length), [...found.key, found.key])
+            yield* query(`delete from ${s.pending} p where ${s.pendingKeyIs("p")}`, found.key)
+            yield* run(sql`delete from vaivem.quarantine where id = ${found.id}::uuid`)
+          }),
+          { table: table.name }
+        )
+      }),
+
+    insertProbe: (table, marker) => insertProbe(session, table, marker),
+
+    read: (table, key) =>
+      Effect.gen(function*() {
+        const s = yield* stems.sqlOf(table)
+        const rows = yield* transaction(query(`select ${s.tTexts}::text as texts from ${s.t} t where ${s.keyIs("t")}`, key), {
+          table: table.name
+        })
+        return rows[0] === undefined ? null : JSON.parse(String(rows[0].texts)) as Record<string, string | null>
+      }),
+
+    remove: (table, key) =>
+      Effect.gen(function*() {
+        const s = yield* stems.sqlOf(table)
+        yield* transaction(query(`delete from ${s.t} t where ${s.keyIs("t")}`, key), { table: table.name })
+      })
+  }
+}
+
+const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+
+const conflicts = `select id, table_schema, table_name, to_jsonb(key)::text as key, reason, policy, lost_operation,
+  lost::text as lost, won::text as won, ${iso("decided_at")} as decided_at, ${iso("restored_at")} as restored_at
+  from vaivem.conflicts`
+
+const conflictOf = (side: Side, row: Row): Conflict => ({
+  id: String(row.id),
+  lostSide: side,
+  table: { schema: String(row.table_schema), name: String(row.table_name) },
+  key: JSON.parse(String(row.key)),
+  reason: String(row.reason),
+  policy: row.policy ?? null,
+  lost: row.lost === null || row.lost === undefined ? null : JSON.parse(row.lost),
+  won: row.won === null || row.won === undefined ? null : JSON.parse(row.won),
+  decidedAt: String(row.decided_at),
+  restoredAt: row.restored_at ?? null
+})
+
+const quarantine = `select id, table_schema, table_name, to_jsonb(key)::text as key, sqlstate, message, constraint_name,
+  to_jsonb(blocked_by)::text as blocked_by, attempts, ${iso("since")} as since,
+  case when next_attempt_at = 'infinity' then 'held' else ${iso("next_attempt_at")} end as next_attempt_at
+  from vaivem.quarantine`
+
+const quarantinedOf = (side: Side, row: Row): Quarantined => ({
+  id: String(row.id),
+  table: { schema: String(row.table_schema), name: String(row.table_name) },
+  from: side,
+  key: JSON.parse(String(row.key)),
+  sqlState: row.sqlstate ?? null,
+  message: String(row.message),
+  constraint: row.constraint_name ?? null,
+  blockedBy: row.blocked_by === null || row.blocked_by === undefined ? null : JSON.parse(row.blocked_by),
+  attempts: Number(row.attempts),
+  since: String(row.since),
+  nextAttemptAt: String(row.next_attempt_at)
+})
+
+/** $1 key, $2 SQLSTATE, $3 message, $4 constraint, $5 blocking key. The first five tries come with the next cycles, then 1, 2, 4 … 60 minutes. */
+const noteRefusal = (s: TableSql, table: SyncedTable) => `
+  insert into vaivem.quarantine as q
+    (table_schema, table_name, key, change_id, sqlstate, message, constraint_name, blocked_by)
+  select ${s.here}, $1::text[], newest.id, $2, $3, $4, $5::text[]
+  from (select max(p.change_id) as id from ${s.pending} p where ${
+  table.key.map((_, index) => `p.k${index + 1} = ($1::text[])[${index + 1}]::${s.keyTypes[index]}`).join(" and ")
+}) newest
+  where newest.id is not null
+  on conflict (table_schema, table_name, key) do update set
+    change_id = excluded.change_id, sqlstate = excluded.sqlstate, message = excluded.message,
+    constraint_name = excluded.constraint_name, blocked_by = excluded.blocked_by,
+    attempts = case when q.change_id = excluded.change_id then q.attempts + 1 else 1 end,
+    next_attempt_at = clock_timestamp() + case
+      when q.change_id <> excluded.change_id or q.attempts < 5 then interval '0'
+      else least(60, 2 ^ least(q.attempts - 5, 10)) * interval '1 minute' end`
+
+/** Journals this side's version of a key. Parameters: the key's texts, then the key as an array. */
+const journalOwn = (s: TableSql, table: SyncedTable, reason: string, keys: number) => `
+  insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost)
+  select ${s.here}, $${keys + 1}::text[], '${reason}', '${table.policy}',
+    case when t.there is null then 'DELETE' else 'UPSERT' end, t.texts
+  from (select 1) one left join (
+    select true as there, ${s.tTexts} as texts from ${s.t} t where ${s.keyIs("t")}) t on true`
+
+const lastRun = `select ${iso("started_at")} as started_at, duration_ms, outcome, push::text as push, pull::text as pull, error
+  from vaivem.runs order by id desc limit 1`
+
+const runOf = (row: Row): Run => ({
+  startedAt: String(row.started_at),
+  durationMs: Number(row.duration_ms),
+  outcome: row.outcome === "ok" ? "ok" : "failed",
+  push: JSON.parse(String(row.push)),
+  pull: JSON.parse(String(row.pull)),
+  error: row.error ?? null
+})
+
+const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems, name: TableName) {
+  const relation = `${stems.quoted(name.schema)}.${stems.quoted(name.name)}`
+  const there = (yield* session.query(
+    `select to_regclass($1) is not null as rows, to_regclass('vaivem.tables') is not null as ours`,
+    [relation]
+  ))[0]!
+  const rows = there.rows === "t"
+    ? Number((yield* session.transaction(session.query(`select count(*) as n from ${relation}`), {
+      table: name,
+      statementTimeoutMs: 60_000
+    }))[0]!.n)
+    : null
+  const stem = there.ours === "t" ? yield* stems.stemOf(name) : null
+  const none = { name, rows, pending: 0, quarantined: 0, conflicts: 0, open: 0, oldestPendingSeconds: null }
+  if (stem === null) return none
+  const counts = (yield* session.query(
+    `select (select count(*) from vaivem.${stems.quoted(`${stem}_pending`)}) as pending,
+       (select extract(epoch from clock_timestamp() - min(changed_at))::bigint
+        from vaivem.${stems.quoted(`${stem}_pending`)} where changed_at > '-infinity') as oldest,
+       (select count(*) from vaivem.quarantine where table_schema = $1 and table_name = $2) as quarantined,
+       (select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2) as conflicts,
+       (select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2 and restored_at is null) as open`,
+    [name.schema, name.name]
+  ))[0]!
+  return {
+    name,
+    rows,
+    pending: Number(counts.pending),
+    quarantined: Number(counts.quarantined),
+    conflicts: Number(counts.conflicts),
+    open: Number(counts.open),
+    oldestPendingSeconds: counts.oldest === null ? null : Number(counts.oldest)
+  }
+})
+
+/**
+ * Brings a losing version back through ordinary statements, so that capture logs it as an ordinary change; with a stamp
+ * newer than the row's, or the next conflict would lose it again.
+ */
+const restoreRow = Effect.fn("restoreRow")(function*(
+  session: PgSession,
+  table: SyncedTable,
+  s: TableSql,
+  { id, key, lost }: Conflict
+) {
+  const { query } = session
+  yield* query(`select from ${s.t} t where ${s.keyIs("t")} for update`, key)
+  yield* query(journalOwn(s, table, "restore", key.length), [...key, key])
+  if (lost === null) {
+    yield* query(`delete from ${s.t} t where ${s.keyIs("t")}`, key)
+  } else {
+    yield* writeTexts(session, table, s, key, lost)
+  }
+  yield* query("update vaivem.conflicts set restored_at = clock_timestamp() where id = $1::uuid", [id])
+})
+
+const writeTexts = Effect.fn("writeTexts")(function*(
+  session: PgSession,
+  table: SyncedTable,
+  s: TableSql,
+  key: Key,
+  texts: Readonly<Record<string, string | null>>
+) {
+  const quoted = (column: string) => `"${column.replaceAll("\"", "\"\"")}"`
+  const columns = table.shapes[session.side].columns.filter(({ generated, name }) => !generated && name in texts)
+  const offset = key.length
+  const value = (index: number) => {
+    const column = columns[index]!
+    const given = `$${offset + index + 1}::text::${column.type}`
+    if (column.name !== table.stamp) return given
+    const now = column.base === "timestamp without time zone" ? "(clock_timestamp() at time zone 'UTC')" : "clock_timestamp()"
+    const newer = `(select greatest(${now}, t.${quoted(column.name)} + interval '1 microsecond') from ${s.t} t where ${s.keyIs("t")})`
+    // The text is named so that the parameter has a type even though its value is not used.
+    return `coalesce(${newer}, ${now}, ${given})`
+  }
+  const values = columns.map(({ name }) => texts[name] ?? null)
+  const settable = columns.map((column, index) => ({ column, index })).filter(({ column }) =>
+    column.identity !== "always" && !table.key.includes(column.name)
+  )
+  const there = yield* session.query(`select from ${s.t} t where ${s.keyIs("t")}`, key)
+  if (there.length === 0) {
+    yield* session.query(
+      `insert into ${s.t} (${columns.map(({ name }) => quoted(name)).join(", ")}) overriding system value
+       select ${columns.map((_, index) => value(index)).join(", ")}
+       where ${key.map((_, index) => `$${index + 1}::text is not null`).join(" and ")}`,
+      [...key, ...values]
+    )
+  } else if (settable.length > 0) {
+    yield* session.query(
+      `with given as (select ${columns.map((_, index) => `${value(index)} as v${index}`).join(", ")})
+       update ${s.t} t set ${settable.map(({ column, index }) => `${quoted(column.name)} = given.v${index}`).join(", ")}
+       from given where ${s.keyIs("t")}`,
+      [...key, ...values]
+    )
+  }
+})
+
+const notRestorable = (session: PgSession, table: SyncedTable, id: string, found: Conflict | null): SyncError =>
+  new ActionNeeded({
+    side: session.side,
+    table: table.name,
+    message: found === null
+      ? `No conflict on the ${label(session.side)} side has an id that begins with ${id}. See \`conflicts list\`.`
+      : `Conflict ${found.id} of ${display(table.name)} was restored already, at ${found.restoredAt}.`
+  })
+
+const ambiguous = (session: PgSession, what: string, id: string): SyncError =>
+  new ActionNeeded({ side: session.side, message: `More than one ${what} has an id that begins with ${id}. Give more of it.` })

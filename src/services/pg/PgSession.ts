@@ -1,0 +1,288 @@
+/**
+ * One PostgreSQL database as a pool of connections, with transactions that can never reach another database.
+ *
+ * Why not `PgClient` of `@effect/sql-pg`: in `@effect/sql` 0.52 all clients share one transaction tag, so a statement
+ * for one database inside the other's transaction runs on the wrong one; a failed COMMIT is a defect there; and COPY
+ * must share its connection with the statements around it. Statements are still made by `@effect/sql`.
+ */
+import { NodeSink, NodeStream } from "@effect/platform-node"
+import { PgClient } from "@effect/sql-pg"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import { Context, Effect, Option, Ref, Scope, Stream } from "effect"
+import * as Pg from "pg"
+import * as Copy from "pg-copy-streams"
+import type { ConnectionTarget } from "../../domain/ConnectionTarget.ts"
+import { toPgOptions } from "../../domain/ConnectionTarget.ts"
+import type { Side } from "../../domain/Side.ts"
+import type { SyncError } from "../../domain/SyncError.ts"
+import type { TableName } from "../../domain/TableName.ts"
+import { fromPg } from "../PgErrors.ts"
+
+/** A row as PostgreSQL prints it: every value is text or null. */
+export type Row = Readonly<Record<string, string | null>>
+
+export interface PgSession {
+  readonly side: Side
+  readonly target: ConnectionTarget
+  /** Begins a transaction with the pinned settings. It is rolled back when the scope closes before `commit`. */
+  readonly begin: (options?: BeginOptions) => Effect.Effect<Transaction, SyncError, Scope.Scope>
+  /** Runs `self` in one transaction of this database; `sql` joins it, by a tag that only this database has. */
+  readonly transaction: <A, E, R>(self: Effect.Effect<A, E, R>, options?: BeginOptions) => Effect.Effect<A, E | SyncError, R>
+  /** Statements of fixed tables: in the current `transaction` of this database, or on a connection of their own. */
+  readonly sql: Statement.Constructor
+  /** Runs a statement made by `sql`, with its error sorted. */
+  readonly run: <A extends object = Row>(statement: Statement.Statement<A>) => Effect.Effect<ReadonlyArray<A>, SyncError>
+  /** One statement on a connection of its own, or in the current `transaction`. */
+  readonly query: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
+  /** A connection of its own for the scope, outside any transaction: for advisory locks that live as long. */
+  readonly reserve: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
+}
+
+export interface BeginOptions {
+  /** `repeatable read` where several statements must see one snapshot. */
+  readonly isolation?: "read committed" | "repeatable read"
+  /** For error messages, and to tell a race for a key from a bad row. */
+  readonly table?: TableName
+  readonly primaryKey?: string | null
+  /** Bound on any one statement. Default 7,500: under the 8 s that a batch may take (promise 9). */
+  readonly statementTimeoutMs?: number
+  /** More settings for the transaction, as `[name, value]`. */
+  readonly settings?: ReadonlyArray<readonly [string, string]>
+  /** Statements to send along with BEGIN, in the same round trip. */
+  readonly script?: ReadonlyArray<string>
+}
+
+export interface Transaction {
+  readonly query: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
+  /** Several statements without parameters in one round trip; a result each. */
+  readonly script: (statements: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<StatementResult>, SyncError>
+  readonly copyTo: (text: string) => Stream.Stream<Uint8Array, SyncError>
+  /** Returns the bytes sent. */
+  readonly copyFrom: (text: string, bytes: Stream.Stream<Uint8Array, SyncError>) => Effect.Effect<number, SyncError>
+  /** Commits, with `statements` in the same round trip before. A lost answer is `Unavailable`: nobody knows the outcome. */
+  readonly commit: (statements?: ReadonlyArray<string>) => Effect.Effect<void, SyncError>
+}
+
+export interface StatementResult {
+  readonly rows: ReadonlyArray<Row>
+  readonly count: number
+}
+
+/** Makes the pool; opens no connection before the first use. */
+export const make = Effect.fn("PgSession.make")(function*(target: ConnectionTarget) {
+  const pool = yield* Effect.acquireRelease(Effect.sync(() => makePool(target)), endPool)
+  const sort = (options: BeginOptions | undefined, committing = false) =>
+    fromPg(target.side, options?.table, { target, primaryKey: options?.primaryKey ?? null, committing })
+  const CurrentTransaction = Context.GenericTag<never, Client>(`vaivem/${target.side}/Transaction`)
+
+  const acquire = (options?: BeginOptions): Effect.Effect<Client, SyncError, Scope.Scope> =>
+    Effect.acquireRelease(
+      Effect.tryPromise({ try: () => connect(pool), catch: sort(options) }),
+      (client) => Effect.sync(() => client.release())
+    )
+
+  const begin = Effect.fnUntraced(function*(options?: BeginOptions) {
+    const client = yield* acquire(options)
+    yield* Effect.addFinalizer(() => rollBack(client))
+    yield* onClient(client, sort(options)).script([
+      `begin isolation level ${options?.isolation ?? "read committed"}`,
+      pinned(options),
+      ...(options?.script ?? [])
+    ])
+    return { client, transaction: transactionOn(client, sort(options), sort(options, true)) }
+  })
+
+  const acquirer: Connection.Acquirer = Effect.flatMap(
+    Effect.serviceOption(CurrentTransaction),
+    Option.match({
+      onNone: () => acquire().pipe(Effect.map(connectionOf), Effect.mapError(toSqlError)),
+      onSome: (client) => Effect.succeed(connectionOf(client))
+    })
+  )
+
+  const session: PgSession = {
+    side: target.side,
+    target,
+    begin: (options) => Effect.map(begin(options), ({ transaction }) => transaction),
+    transaction: (self, options) =>
+      Effect.scoped(Effect.gen(function*() {
+        const { client, transaction } = yield* begin(options)
+        const result = yield* Effect.provideService(self, CurrentTransaction, client)
+        yield* transaction.commit()
+        return result
+      })),
+    sql: Statement.make(acquirer, PgClient.makeCompiler(), [["db.side", target.side]], undefined),
+    run: (statement) => Effect.mapError(statement, sort(undefined)),
+    query: (text, values = []) =>
+      Effect.scoped(Effect.flatMap(acquirer, (connection) => connection.execute(text, values, undefined))).pipe(
+        Effect.mapError(sort(undefined))
+      ),
+    reserve: Effect.map(acquire(), (client) => onClient(client, sort(undefined)).query)
+  }
+  return session
+})
+
+/**
+ * The settings under which values become text and back; the same on both sides, whatever their roles and databases say
+ * (promise 10). They are set in each transaction, because start-up parameters are refused by poolers.
+ */
+const pinned = (options: BeginOptions | undefined): string => {
+  const settings: ReadonlyArray<readonly [string, string]> = [
+    ["search_path", "pg_catalog"],
+    ["DateStyle", "ISO, YMD"],
+    ["IntervalStyle", "postgres"],
+    ["TimeZone", "UTC"],
+    ["extra_float_digits", "1"],
+    ["bytea_output", "hex"],
+    ["lc_monetary", "C"],
+    ["xmloption", "content"],
+    ["row_security", "off"],
+    ["statement_timeout", String(options?.statementTimeoutMs ?? 7_500)],
+    // The app is never blocked longer than this by a lock that we wait for.
+    ["lock_timeout", "2000"],
+    ["idle_in_transaction_session_timeout", "60000"],
+    // Rows are looked up by key: the plan must not change to a scan of the whole table because the disk is thought slow.
+    ["random_page_cost", "1.1"],
+    ["jit", "off"],
+    ...(options?.settings ?? [])
+  ]
+  return `select ${
+    settings.map(([name, value]) => `set_config(${Pg.escapeLiteral(name)}, ${Pg.escapeLiteral(value)}, true)`).join(", ")
+  }`
+}
+
+/** A connection that knows whether it may be used again. */
+interface Client {
+  readonly pg: Pg.PoolClient
+  /** In the middle of a COPY, or of a statement that was given up: can't be used again. */
+  broken: boolean
+  inTransaction: boolean
+  readonly release: () => void
+}
+
+const makePool = (target: ConnectionTarget): Pg.Pool => {
+  const pool = new Pg.Pool({
+    ...toPgOptions(target),
+    application_name: "vaivem",
+    max: 4,
+    // A sleeping Neon database takes a second or more to wake up.
+    connectionTimeoutMillis: 15_000,
+    idleTimeoutMillis: 10_000,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    // Every value stays the text that PostgreSQL printed: `Date` would drop microseconds, `number` digits.
+    types: { getTypeParser: () => (value: string) => value }
+  })
+  // Without a listener, an idle connection that the server closes would end the process. The pool drops it by itself.
+  pool.on("error", () => {})
+  return pool
+}
+
+/** Bounded, because a server that doesn't answer must not hold up the end of the process. */
+const endPool = (pool: Pg.Pool) =>
+  Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"))
+
+const connect = async (pool: Pg.Pool): Promise<Client> => {
+  const pg = await pool.connect()
+  // The pool takes its own listener off while the connection is out; what happened is said by the next statement.
+  const onError = () => {
+    client.broken = true
+  }
+  pg.on("error", onError)
+  const client: Client = {
+    pg,
+    broken: false,
+    inTransaction: false,
+    release: () => {
+      pg.off("error", onError)
+      // The pool forgets a connection that is given back with an error, without waiting for its end.
+      pg.release(client.broken)
+    }
+  }
+  return client
+}
+
+/** Gives up what wasn't committed. A connection that can't even be rolled back is thrown away, which does the same. */
+const rollBack = (client: Client): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (!client.inTransaction || client.broken) return Effect.void
+    return Effect.tryPromise(() => client.pg.query("rollback")).pipe(
+      Effect.timeout("5 seconds"),
+      Effect.matchEffect({
+        onFailure: () => Effect.sync(() => void (client.broken = true)),
+        onSuccess: () => Effect.sync(() => void (client.inTransaction = false))
+      })
+    )
+  })
+
+type Sort = (cause: unknown) => SyncError
+
+const onClient = (client: Client, sort: Sort) => ({
+  query: (text: string, values: ReadonlyArray<unknown> = []) =>
+    guarded(client, sort, async () => {
+      const result = await client.pg.query<Record<string, string | null>>(text, [...values])
+      return result.rows as ReadonlyArray<Row>
+    }),
+  script: (statements: ReadonlyArray<string>) =>
+    guarded(client, sort, async () => {
+      if (statements[0]?.startsWith("begin")) client.inTransaction = true
+      const results: unknown = await client.pg.query(statements.join(";\n"))
+      return (Array.isArray(results) ? results : [results]).map((result: Pg.QueryResult<Row>): StatementResult => ({
+        rows: result.rows,
+        count: result.rowCount ?? 0
+      }))
+    })
+})
+
+/** A statement that is given up half-way (its fiber was interrupted) leaves a connection that nobody may use again. */
+const guarded = <A>(client: Client, sort: Sort, run: () => Promise<A>): Effect.Effect<A, SyncError> =>
+  Effect.tryPromise({ try: run, catch: sort }).pipe(
+    Effect.onInterrupt(() => Effect.sync(() => void (client.broken = true)))
+  )
+
+const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transaction => {
+  const { query, script } = onClient(client, sort)
+  return {
+    query,
+    script,
+    copyTo: (text) =>
+      Stream.unwrap(Effect.sync(() => {
+        // pg-copy-streams can't end a COPY TO half-way.
+        client.broken = true
+        return NodeStream.fromReadable<SyncError, Uint8Array>(() => client.pg.query(Copy.to(text)), sort).pipe(
+          Stream.onEnd(Effect.sync(() => void (client.broken = false)))
+        )
+      })),
+    copyFrom: Effect.fnUntraced(function*(text, bytes) {
+      const count = yield* Ref.make(0)
+      client.broken = true
+      yield* bytes.pipe(
+        Stream.tap((chunk) => Ref.update(count, (sum) => sum + chunk.length)),
+        Stream.run(NodeSink.fromWritable<SyncError, Uint8Array>(() => client.pg.query(Copy.from(text)), sort))
+      )
+      client.broken = false
+      return yield* Ref.get(count)
+    }),
+    commit: (statements = []) =>
+      onClient(client, sortCommit).script([...statements, "commit"]).pipe(
+        Effect.tap(() => Effect.sync(() => void (client.inTransaction = false))),
+        Effect.asVoid
+      )
+  }
+}
+
+/** The same connection as `@effect/sql` wants it. */
+const connectionOf = (client: Client): Connection => {
+  const rows = (text: string, values: ReadonlyArray<unknown>) => onClient(client, (cause) => cause as SyncError).query(text, values).pipe(Effect.mapError(toSqlError))
+  return {
+    execute: rows,
+    executeRaw: rows,
+    executeUnprepared: rows,
+    executeValues: (text, values) => Effect.map(rows(text, values), (found) => found.map((row) => Object.values(row))),
+    executeStream: (text, values) => Stream.fromIterableEffect(rows(text, values))
+  }
+}
+
+const toSqlError = (cause: unknown) => new SqlError({ cause, message: "A statement failed" })

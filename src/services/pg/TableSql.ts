@@ -1,0 +1,328 @@
+/**
+ * The statements that move one table's rows, as text: a `SyncedTable` seen from one side, with every identifier quoted
+ * by node-postgres. Pure. Values never stand in these texts, only names and numbers of ours.
+ *
+ * Names used throughout: `t` the table, `p` its queue, `h` its history, `c` the claim (source), `s` the stage (target).
+ * Key columns are k1…, old keys was1…, and the other columns that travel v1…, by their place in `SyncedTable.columns`.
+ */
+import * as Pg from "pg"
+import type { Side } from "../../domain/Side.ts"
+import { opposite } from "../../domain/Side.ts"
+import type { SyncedTable } from "../../domain/SyncedTable.ts"
+import type { BucketSet, Phase } from "../Database.ts"
+
+const id = Pg.escapeIdentifier
+const text = Pg.escapeLiteral
+
+export type TableSql = ReturnType<typeof make>
+
+/** @param stem what our objects' names for this table begin with, on this side: `vaivem.tables.stem`. */
+export const make = (table: SyncedTable, side: Side, stem: string) => {
+  const { key, name } = table
+  const shape = table.shapes[side]
+  const t = `${id(name.schema)}.${id(name.name)}`
+  const pending = `vaivem.${id(`${stem}_pending`)}`
+  const history = `vaivem.${id(`${stem}_history`)}`
+  const here = `${text(name.schema)}, ${text(name.name)}`
+  const isHere = (alias: string) => `${alias}.table_schema = ${text(name.schema)} and ${alias}.table_name = ${text(name.name)}`
+
+  const numbers = key.map((_, index) => index + 1)
+  const ks = (alias: string) => numbers.map((n) => `${alias}.k${n}`).join(", ")
+  const wass = (alias: string) => numbers.map((n) => `${alias}.was${n}`).join(", ")
+  const keyTexts = (alias: string) => `array[${numbers.map((n) => `${alias}.k${n}::text`).join(", ")}]`
+  const same = (a: string, b: string) => numbers.map((n) => `${a}.k${n} = ${b}.k${n}`).join(" and ")
+  const tIs = (alias: string, prefix = "k", other = "t") =>
+    key.map((column, index) => `${other}.${id(column)} = ${alias}.${prefix}${index + 1}`).join(" and ")
+  const tKeyTexts = `array[${key.map((column) => `t.${id(column)}::text`).join(", ")}]`
+  const typeOf = (column: string) => shape.columns.find((found) => found.name === column)!
+  const keyTypes = key.map((column) => typeOf(column).type)
+
+  /** Where a travelling column stands in claim and stage: its key number, or its own. */
+  const staged = (column: string) => {
+    const k = key.indexOf(column)
+    return k >= 0 ? `k${k + 1}` : `v${table.columns.indexOf(column)}`
+  }
+  const values = table.columns.filter((column) => !key.includes(column))
+  const writable = values.filter((column) => typeOf(column).identity !== "always")
+  const sRow = values.map((column) => `s.${staged(column)}`).join(", ")
+  const tRow = values.map((column) => `t.${id(column)}`).join(", ")
+  const differs = values.length === 0 ? "false" : `row(${tRow})::record *<> row(${sRow})::record`
+  const equal = values.length === 0 ? "true" : `row(${tRow})::record *= row(${sRow})::record`
+  const assignments = writable.map((column) => `${id(column)} = s.${staged(column)}`)
+
+  const micros = (expression: string) =>
+    `case when ${expression} = 'infinity' then 9223372036854775807 when ${expression} = '-infinity' then -9223372036854775807`
+    + ` else least(extract(epoch from ${expression}) * 1000000, 9223372036854775807)::bigint end`
+  /** Stamp of a row that is there; of one that isn't, when its change was logged. */
+  const stampUs = (changedAt: string) => micros(table.stamp === null ? changedAt : `t.${id(table.stamp)}`)
+
+  /** All columns of this side, not only those that travel: what lost is kept whole. */
+  const rowTexts = (columns: ReadonlyArray<string>, value: (column: string) => string) =>
+    `jsonb_object(array[${columns.map(text).join(", ")}]::text[], array[${
+      columns.map((column) => `${value(column)}::text`).join(", ")
+    }]::text[])`
+  const tTexts = rowTexts(shape.columns.map((column) => column.name), (column) => `t.${id(column)}`)
+  const sTexts = rowTexts(table.columns, (column) => `s.${staged(column)}`)
+
+  /** Rows that the merge writes: uncontested, or contested and won by the source. */
+  const applies = "(s.verdict is null or s.verdict = 'overwrite')"
+  /** The same text on both sides for the same value: a time without zone is read as UTC where the types differ. */
+  const hashed = (column: string) => {
+    const other = table.shapes[opposite(side)].columns.find((found) => found.name === column)
+    const zoneless = typeOf(column).base === "timestamp without time zone"
+    return zoneless && other?.base !== typeOf(column).base ? `t.${id(column)} at time zone 'UTC'` : `t.${id(column)}`
+  }
+  const rowHash = `hashtextextended(row(${table.columns.map(hashed).join(", ")})::text collate "C", 1)`
+  const keyText = `concat_ws('|', ${key.map((column) => `t.${id(column)}::text`).join(", ")})`
+
+  const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${keyTexts("p")})`
+  const isThere = `exists (select from ${t} t where ${tIs("p")})`
+  const inPhase = (phase: Phase) => (phase === "upserts" ? isThere : `not ${isThere}`)
+  const anyPending = `exists (select from ${pending})`
+
+  const claimInto = (from: string, where: string, phase: Phase, limit: string) => `
+    with claimed as (
+      insert into pg_temp.vaivem_claim (n, ${numbers.map((n) => `k${n}`).join(", ")}, change_id, changed_at, bounces, ${
+    numbers.map((n) => `was${n}`).join(", ")
+  })
+      select row_number() over (order by ${ks("x")}), x.*
+      from (
+        select ${ks("p")}, max(p.change_id), max(p.changed_at), (max(p.change_id * 256 + p.bounces) & 255)::smallint,
+          ${numbers.map((n) => `(array_agg(p.was${n}) filter (where p.was1 is not null))[1]`).join(", ")}
+        from ${pending} p ${from}
+        where ${where}
+        group by ${ks("p")}
+        having ${inPhase(phase)}
+        order by ${ks("p")}
+        ${limit}
+      ) x
+      returning n, bounces, was1, ${keyTexts("vaivem_claim")} as key
+    )
+    select count(*) over () as rows, count(was1) over () as moves, max(bounces) over () as bounces,
+      to_jsonb(key)::text as last
+    from claimed order by n desc limit 1`
+
+  /** `was` travels only while the old key is gone here, so that the new one may take its place there. */
+  const travellingWas = (n: number) =>
+    `case when c.was1 is not null and not exists (select from ${t} o where ${tIs("c", "was", "o")}) then c.was${n} end`
+
+  const stageColumns = [
+    "n",
+    "change_id",
+    "present",
+    "stamp_us",
+    "changed_at",
+    "bounces",
+    ...numbers.map((n) => `was${n}`),
+    ...table.columns.map(staged)
+  ]
+  const keyOf = (source: string) => `(select max(p.change_id) from ${pending} p where ${same("p", source)})`
+
+  return {
+    name,
+    stem,
+    keyTypes,
+    pending,
+    history,
+    t,
+    // ---- source ----------------------------------------------------------------------------------------------------
+    makeClaim: `create temp table vaivem_claim on commit drop as
+      select 0 as n, ${ks("p")}, ${wass("p")}, p.change_id, p.changed_at, p.bounces from ${pending} p with no data`,
+    /** $1 rows; then the key to go on after, if any. */
+    claimNext: (phase: Phase, after: boolean, quarantine: boolean) =>
+      claimInto(
+        "",
+        [
+          ...(after ? [`(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 2}::text::${type}`).join(", ")})`] : []),
+          ...(quarantine ? [notQuarantined] : []),
+          "true"
+        ].join(" and "),
+        phase,
+        "limit $1::bigint"
+      ),
+    /** $1… an array of texts for each key column. */
+    claimKeys: (phase: Phase) =>
+      claimInto(
+        `join unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) as u (${numbers.map((n) => `u${n}`).join(", ")})
+          on ${numbers.map((n) => `p.k${n} = u.u${n}::${keyTypes[n - 1]}`).join(" and ")}`,
+        "true",
+        phase,
+        ""
+      ),
+    /** Keys that bounce between the sides without an app's write are held (promise 3). */
+    holdBouncing: `
+      with held as (delete from pg_temp.vaivem_claim c where c.bounces >= ${bouncesMax} returning c.*)
+      insert into vaivem.quarantine (table_schema, table_name, key, change_id, message, attempts, next_attempt_at)
+      select ${here}, ${keyTexts("h")}, h.change_id, $1, 100, 'infinity' from held h
+      on conflict (table_schema, table_name, key) do update
+        set change_id = excluded.change_id, message = excluded.message, next_attempt_at = 'infinity'`,
+    claimed: `select count(*) as rows, count(c.was1) as moves from pg_temp.vaivem_claim c`,
+    copyClaim: (phase: Phase) => `copy (
+      select c.n, c.change_id, ${phase === "upserts" ? "true" : "false"},
+        ${phase === "upserts" ? stampUs("c.changed_at") : micros("c.changed_at")}, c.changed_at, c.bounces,
+        ${numbers.map(travellingWas).join(", ")},
+        ${
+      table.columns.map((column) =>
+        key.includes(column) ? `c.${staged(column)}` : phase === "upserts" ? `t.${id(column)}` : "null"
+      ).join(", ")
+    }
+      from pg_temp.vaivem_claim c ${phase === "upserts" ? `join ${t} t on ${tIs("c")}` : ""}
+      order by c.n) to stdout`,
+    /** $1 numbers that stay pending. */
+    keepClaimed: "delete from pg_temp.vaivem_claim c where c.n = any ($1::int[])",
+    acknowledge: [
+      `with gone as (delete from ${pending} p using pg_temp.vaivem_claim c where ${same("p", "c")} returning p.*)
+       insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
+       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
+      `delete from vaivem.quarantine q using pg_temp.vaivem_claim c where ${isHere("q")} and q.key = ${keyTexts("c")}`
+    ],
+    // ---- target ----------------------------------------------------------------------------------------------------
+    applying: `select set_config('vaivem.applying', format('%I.%I', ${text(name.schema)}, ${text(name.name)}), true)`,
+    makeStage: `create temp table vaivem_stage on commit drop as
+      select 0 as n, 0::bigint as change_id, true as present, 0::bigint as stamp_us, now() as changed_at,
+        0::smallint as bounces, ${wass("p")}, ${ks("p")}, ${values.length === 0 ? "" : `${
+      values.map((column) => `t.${id(column)} as ${staged(column)}`).join(", ")
+    }, `}null::bigint as newest, null::text as verdict
+      from ${pending} p, ${t} t with no data`,
+    copyStage: `copy pg_temp.vaivem_stage (${stageColumns.join(", ")}) from stdin`,
+    /** Locks in key order, so that two of us, or an app that does the same, can't deadlock. */
+    lockWaiting: `select count(*) from (
+      select from ${t} t join pg_temp.vaivem_stage s on ${tIs("s")} order by s.n for no key update of t) x`,
+    lockSkipping: `with locked as (
+        select s.n from ${t} t join pg_temp.vaivem_stage s on ${tIs("s")} order by s.n for no key update of t skip locked)
+      update pg_temp.vaivem_stage s set verdict = 'locked'
+      where exists (select from ${t} t where ${tIs("s")}) and not exists (select from locked l where l.n = s.n)`,
+    /** In a statement of its own after the locks: in one statement the change that the lock waited for is missed. */
+    judge: `with found as (
+        select s.n, p.newest, t.${id(key[0]!)} is not null as there,
+          case when t.${id(key[0]!)} is null then ${micros("p.changed_at")} else ${stampUs("p.changed_at")} end as target_us,
+          case when s.present and t.${id(key[0]!)} is not null then ${equal}
+            else s.present = (t.${id(key[0]!)} is not null) end as equal,
+          exists (select from ${history} h where ${same("h", "s")} and h.source_change_id = s.change_id) as applied
+        from pg_temp.vaivem_stage s
+        cross join lateral (
+          select max(p.change_id) as newest, max(p.changed_at) as changed_at from ${pending} p where ${same("p", "s")}) p
+        left join ${t} t on ${tIs("s")}
+        where ${anyPending} and p.newest is not null and s.verdict is null)
+      update pg_temp.vaivem_stage s set newest = f.newest, verdict = 'contested' from found f where s.n = f.n
+      returning s.n, s.present, s.stamp_us, f.there, f.target_us, f.equal, f.applied`,
+    /** A changed key whose old or new key is contested goes as a delete and an insert. */
+    unlinkContested: `update pg_temp.vaivem_stage s set was1 = null
+      where s.was1 is not null and (s.verdict is not null or exists (
+        select from ${pending} p where ${numbers.map((n) => `p.k${n} = s.was${n}`).join(" and ")}))`,
+    locked: "select s.n from pg_temp.vaivem_stage s where s.verdict = 'locked'",
+    /** $1 numbers, $2 verdicts. */
+    setVerdicts: `update pg_temp.vaivem_stage s set verdict = u.verdict
+      from unnest($1::int[], $2::text[]) as u (n, verdict) where s.n = u.n`,
+    /** What the merge is expected to write, where a user's trigger may drop rows. */
+    expected: `select
+        count(*) filter (where s.present and t.${id(key[0]!)} is not null and ${differs}) as updated,
+        count(*) filter (where s.present and t.${id(key[0]!)} is null) as inserted,
+        count(*) filter (where not s.present and t.${id(key[0]!)} is not null) as deleted
+      from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")}
+      where ${applies}`,
+    move: key.some((column) => typeOf(column).identity === "always") ? null : `update ${t} t set ${[...key.map((column) => `${id(column)} = s.${staged(column)}`), ...assignments].join(", ")}
+      from pg_temp.vaivem_stage s
+      where ${tIs("s", "was")} and s.was1 is not null and s.present and s.verdict is null
+        and not exists (select from ${t} n where ${tIs("s", "k", "n")})`,
+    journal: `insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost, won, lost_stamp)
+      select ${here}, ${keyTexts("s")}, 'conflict', ${text(table.policy)},
+        case when t.${id(key[0]!)} is null then 'DELETE' else 'UPSERT' end,
+        case when t.${id(key[0]!)} is not null then ${tTexts} end,
+        case when s.present then ${sTexts} end,
+        ${table.stamp === null ? "null" : `t.${id(table.stamp)}::timestamptz`}
+      from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")} where s.verdict = 'overwrite'`,
+    update: assignments.length === 0 ? null : `update ${t} t set ${assignments.join(", ")} from pg_temp.vaivem_stage s
+      where ${tIs("s")} and s.present and ${applies} and ${differs}`,
+    insert: `insert into ${t} (${table.columns.map(id).join(", ")}) overriding system value
+      select ${table.columns.map((column) => `s.${staged(column)}`).join(", ")} from pg_temp.vaivem_stage s
+      where s.present and ${applies} and not exists (select from ${t} t where ${tIs("s")}) order by s.n`,
+    delete: `delete from ${t} t using pg_temp.vaivem_stage s where ${tIs("s")} and not s.present and ${applies}`,
+    settle: [
+      `with gone as (
+         delete from ${pending} p using pg_temp.vaivem_stage s
+         where s.verdict in ('overwrite', 'agree') and ${same("p", "s")} and p.change_id <= s.newest returning p.*)
+       insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
+       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
+      `delete from vaivem.quarantine q using pg_temp.vaivem_stage s
+       where s.verdict in ('overwrite', 'agree') and ${isHere("q")} and q.key = ${keyTexts("s")}`
+    ],
+    log: `insert into ${history} (source_change_id, operation, ${
+      numbers.map((n) => `k${n}`).join(", ")
+    }, changed_at, origin)
+      select s.change_id, case when s.present then 'UPSERT' else 'DELETE' end, ${ks("s")}, s.changed_at, ${
+      text(opposite(side))
+    }
+      from pg_temp.vaivem_stage s where s.verdict is null or s.verdict in ('overwrite', 'agree')`,
+    /** A quarantined row of this side may pass now that the row that blocked it has changed. */
+    wakeBlocked: `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
+      where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.blocked_by in (
+        select ${keyTexts("s")} from pg_temp.vaivem_stage s where ${applies} or s.verdict = 'agree')`,
+    checkDeferred: "set constraints all immediate",
+    /** Changes of rows that we wrote, made after we judged them: then the batch was judged on stale eyes. */
+    raced: `select exists (
+      select from pg_temp.vaivem_stage s join ${pending} p on ${same("p", "s")}
+      where ${anyPending} and ${applies} and p.change_id > coalesce(s.newest, 0) and p.bounces = 0) as raced`,
+    /** The rows in the way of a batch of one, by the unique index's own columns: number of the constraint is $1. */
+    blocker: (columns: ReadonlyArray<string>) =>
+      `select to_jsonb(${tKeyTexts})::text as key from ${t} t join pg_temp.vaivem_stage s on ${
+        columns.map((column) => `t.${id(column)} = s.${staged(column)}`).join(" and ")
+      } where not (${tIs("s")}) limit 1`,
+    // ---- comparing -------------------------------------------------------------------------------------------------
+    digest: (of: number) => `select ${bucket(of)} as bucket, count(*) as rows, sum(${rowHash})::text as hash
+      from ${t} t group by 1`,
+    copyDigests: (buckets: BucketSet) =>
+      `copy (select ${rowHash}, ${key.map((column) => `t.${id(column)}`).join(", ")} from ${t} t where ${
+        inBuckets(buckets)
+      }) to stdout`,
+    makeTheirs: `create temp table vaivem_theirs on commit drop as select 0::bigint as hash, ${ks("p")} from ${pending} p with no data`,
+    copyTheirs: `copy pg_temp.vaivem_theirs (hash, ${numbers.map((n) => `k${n}`).join(", ")}) from stdin`,
+    makeDifferences: (buckets: BucketSet) => `create temp table vaivem_differences on commit drop as
+      select ${key.map((column, index) => `t.${id(column)} as k${index + 1}`).join(", ")}, o.hash is null as only_here,
+        exists (select from ${pending} p where ${tIs("p")}) as pending
+      from ${t} t left join pg_temp.vaivem_theirs o on ${tIs("o")}
+      where ${inBuckets(buckets)} and o.hash is distinct from ${rowHash}`,
+    differences: `select count(*) filter (where d.only_here) as only_here, count(*) filter (where not d.only_here) as different,
+        count(*) filter (where d.pending) as pending from pg_temp.vaivem_differences d`,
+    sample: `select to_jsonb(${keyTexts("d")})::text as key, d.only_here, d.pending from pg_temp.vaivem_differences d
+      order by ${ks("d")} limit $1::bigint`,
+    markDifferences: (onlyHere: boolean) => `insert into ${pending} (operation, ${
+      numbers.map((n) => `k${n}`).join(", ")
+    }, changed_at)
+      select 'MARK', ${ks("d")}, '-infinity' from pg_temp.vaivem_differences d
+      where not d.pending ${onlyHere ? "and d.only_here" : ""}`,
+    count: `select count(*) as rows from ${t}`,
+    // ---- people ----------------------------------------------------------------------------------------------------
+    /** $1… the key's texts. */
+    keyIs: (alias: string, from = 1) =>
+      key.map((column, index) => `${alias}.${id(column)} = $${index + from}::text::${keyTypes[index]}`).join(" and "),
+    pendingKeyIs: (alias: string, from = 1) =>
+      numbers.map((n) => `${alias}.k${n} = $${n + from - 1}::text::${keyTypes[n - 1]}`).join(" and "),
+    tTexts,
+    keyTexts,
+    tKeyTexts,
+    isHere,
+    here,
+    newestOf: keyOf,
+    markKey: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")})
+      select 'MARK', ${keyTypes.map((type, index) => `$${index + 1}::text::${type}`).join(", ")}`,
+    dueKeys: `select to_jsonb(q.key)::text as key from vaivem.quarantine q
+      where ${isHere("q")} and (q.next_attempt_at <= clock_timestamp()
+        or q.change_id < (select max(p.change_id) from ${pending} p where ${
+      numbers.map((n) => `p.k${n} = q.key[${n}]::${keyTypes[n - 1]}`).join(" and ")
+    }))
+      order by q.next_attempt_at limit $1::bigint`
+  }
+
+  function bucket(of: number) {
+    return `(hashtextextended(${keyText} collate "C", 0) & ${of - 1})`
+  }
+  function inBuckets(buckets: BucketSet) {
+    return buckets.only === null
+      ? "true"
+      : `${bucket(buckets.of)} = any ('{${buckets.only.join(",")}}'::bigint[])`
+  }
+}
+
+/** A key that travelled this often without an app's write is held. */
+const bouncesMax = 4

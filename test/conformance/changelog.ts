@@ -1,0 +1,265 @@
+/** Conformance: the queue, claims and acknowledgements, the lease, and what a cycle asks. */
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { ClaimRequest } from "../../src/services/Database.ts"
+import type { MakePair } from "./Pair.ts"
+import { keyIn, move, next, read, rowsOf, setUp, waiting } from "./Pair.ts"
+
+const minimum = -(2n ** 63n - 1n)
+
+export const changelog = (makePair: MakePair) => {
+  it.scopedLive("inserts, updates, deletes, changed keys and truncations become pending", () =>
+    Effect.gen(function*() {
+      const { notas, perfis, replit } = yield* setUp(makePair)
+      const { app, database } = replit
+      const isPending = Effect.map(
+        database.ask({ tables: [perfis.name, notas.name] }),
+        ({ tables }) => tables.map(({ pending }) => pending)
+      )
+      assert.deepStrictEqual(yield* isPending, [false, false])
+      for (const id of ["a", "b", "c"]) yield* app.insert(perfis.name, { id })
+      yield* app.update(perfis.name, ["a"], { nome: "A" })
+      yield* app.remove(perfis.name, ["b"])
+      yield* app.changeKey(perfis.name, ["c"], ["d"])
+      assert.deepStrictEqual(yield* isPending, [true, false])
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "d", "-b", "-c"])
+      for (const id of ["2", "1", "10"]) yield* app.insert(notas.name, { id })
+      yield* app.truncate(notas.name)
+      assert.deepStrictEqual(yield* waiting(replit, notas), ["-1", "-2", "-10"])
+    }))
+
+  it.scopedLive("a transaction that is rolled back leaves nothing pending", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      const transaction = yield* replit.app.begin
+      yield* transaction.insert(perfis.name, { id: "a" })
+      yield* transaction.rollback
+      assert.deepStrictEqual(yield* waiting(replit, perfis), [])
+    }))
+
+  it.scopedLive("keys are claimed in key order, page after page, and numbered from 1", () =>
+    Effect.gen(function*() {
+      const { notas, replit } = yield* setUp(makePair)
+      for (const id of ["10", "9", "100", "2", "1"]) yield* replit.app.insert(notas.name, { id })
+      const pages: Array<ReadonlyArray<unknown>> = []
+      let after: ReadonlyArray<string> | null = null
+      for (let page = 0; page < 4; page++) {
+        const request: ClaimRequest = { _tag: "Next", phase: "upserts", after, rows: 2 }
+        const rows = yield* Effect.scoped(Effect.gen(function*() {
+          const claim = yield* replit.database.claim(notas, request)
+          if (claim === null) return null
+          const found = yield* rowsOf(notas, claim)
+          assert.strictEqual(claim.rows, found.length)
+          assert.deepStrictEqual(claim.last, keyIn(notas, found.at(-1)!))
+          after = claim.last
+          return found.map((row) => [row.number, ...keyIn(notas, row)])
+        }))
+        if (rows === null) break
+        pages.push(rows)
+      }
+      assert.deepStrictEqual(pages, [[[1, "1"], [2, "2"]], [[1, "9"], [2, "10"]], [[1, "100"]]])
+    }))
+
+  it.scopedLive("composite keys go on after the last one of a page", () =>
+    Effect.gen(function*() {
+      const { itens, perfis, replit } = yield* setUp(makePair)
+      for (const id of ["a", "b"]) yield* replit.app.insert(perfis.name, { id })
+      for (const [perfil_id, numero] of [["b", "1"], ["a", "2"], ["a", "10"]] as const) {
+        yield* replit.app.insert(itens.name, { perfil_id, numero })
+      }
+      const after = ["a", "2"]
+      const rows = yield* read(replit, itens, { _tag: "Next", phase: "upserts", after, rows: 10 })
+      assert.deepStrictEqual(rows.map((row) => keyIn(itens, row)), [["a", "10"], ["b", "1"]])
+    }))
+
+  it.scopedLive("a key that changed many times is claimed once, with its newest state", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      const { app } = replit
+      yield* app.insert(perfis.name, { id: "a", nome: "1" })
+      yield* app.update(perfis.name, ["a"], { nome: "2" })
+      yield* app.remove(perfis.name, ["a"])
+      yield* app.insert(perfis.name, { id: "a", nome: "3", email: "", updated_at: "2024-01-01 00:00:00.123456+00" })
+      const rows = yield* read(replit, perfis, next("upserts"))
+      assert.strictEqual(rows.length, 1)
+      assert.deepInclude(rows[0], {
+        present: true,
+        values: ["a", "3", "", "2024-01-01 00:00:00.123456+00"],
+        stampUs: 1_704_067_200_123_456n,
+        bounces: 0,
+        was: null
+      })
+      assert.deepStrictEqual(yield* read(replit, perfis, next("deletes")), [])
+    }))
+
+  it.scopedLive("a stamp is the stamp column's of a row and the change's own time of a delete", () =>
+    Effect.gen(function*() {
+      const { notas, perfis, replit } = yield* setUp(makePair)
+      const { app } = replit
+      yield* app.insert(perfis.name, { id: "a", updated_at: null })
+      yield* app.insert(perfis.name, { id: "b", updated_at: "infinity" })
+      yield* app.insert(perfis.name, { id: "c", updated_at: "-infinity" })
+      yield* app.insert(perfis.name, { id: "d", updated_at: "1969-12-31 23:59:59.999999+00" })
+      const rows = yield* read(replit, perfis, next("upserts"))
+      assert.deepStrictEqual(rows.map(({ stampUs }) => stampUs), [null, 2n ** 63n - 1n, minimum, -1n])
+      yield* app.remove(perfis.name, ["b"])
+      yield* app.insert(notas.name, { id: "1" })
+      const [[deleted], [note]] = [yield* read(replit, perfis, next("deletes")), yield* read(replit, notas, next("upserts"))]
+      const year2020 = 1_577_836_800_000_000n
+      assert.isTrue(deleted!.stampUs! > year2020 && deleted!.stampUs! < 2n * year2020)
+      assert.deepStrictEqual(deleted!.values, ["b", null, null, null])
+      assert.isTrue(note!.stampUs! >= deleted!.stampUs!)
+    }))
+
+  it.scopedLive("an update that leaves the stamp alone bumps it", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      yield* replit.app.insert(perfis.name, { id: "a", updated_at: "2024-01-01 00:00:00+00" })
+      yield* replit.app.update(perfis.name, ["a"], { nome: "A" })
+      assert.notStrictEqual((yield* replit.app.rows(perfis.name))[0]!["updated_at"], "2024-01-01 00:00:00+00")
+      yield* replit.app.update(perfis.name, ["a"], { updated_at: "2025-01-01 00:00:00+00" })
+      assert.strictEqual((yield* replit.app.rows(perfis.name))[0]!["updated_at"], "2025-01-01 00:00:00+00")
+    }))
+
+  it.scopedLive("a claim reads one snapshot and acknowledges exactly what it read", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      const { app, database } = replit
+      yield* app.insert(perfis.name, { id: "a", nome: "1" })
+      yield* app.insert(perfis.name, { id: "b", nome: "1" })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const claim = yield* database.claim(perfis, next("upserts"))
+        yield* app.update(perfis.name, ["a"], { nome: "2" })
+        yield* app.insert(perfis.name, { id: "c" })
+        const rows = yield* rowsOf(perfis, claim!)
+        assert.deepStrictEqual(rows.map(({ values }) => values.slice(0, 2)), [["a", "1"], ["b", "1"]])
+        yield* claim!.acknowledge([])
+      }))
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "c"])
+    }))
+
+  it.scopedLive("keys that are kept stay pending, and so does everything when a claim is given up", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      for (const id of ["a", "b", "c"]) yield* replit.app.insert(perfis.name, { id })
+      yield* Effect.scoped(replit.database.claim(perfis, next("upserts")))
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "b", "c"])
+      yield* Effect.scoped(Effect.gen(function*() {
+        const claim = yield* replit.database.claim(perfis, next("upserts"))
+        yield* claim!.acknowledge([2])
+      }))
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b"])
+    }))
+
+  it.scopedLive("a change whose id was taken early and that is committed late is not lost", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      const { app, database } = replit
+      yield* app.insert(perfis.name, { id: "b", nome: "1" })
+      const late = yield* app.begin
+      yield* late.insert(perfis.name, { id: "a" })
+      yield* late.update(perfis.name, ["b"], { nome: "2" })
+      yield* app.insert(perfis.name, { id: "c" })
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b", "c"])
+      yield* Effect.scoped(Effect.gen(function*() {
+        const claim = yield* database.claim(perfis, next("upserts"))
+        yield* external.database.apply(perfis, claim!, { judge: () => "keep", locks: "wait" })
+        yield* late.commit
+        yield* claim!.acknowledge([])
+      }))
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "b"])
+      yield* move(replit, external, perfis, "upserts")
+      assert.deepStrictEqual(yield* external.app.rows(perfis.name), yield* app.rows(perfis.name))
+    }))
+
+  it.scopedLive("a claim of keys takes exactly these, as far as they are pending and of the phase", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      for (const id of ["a", "b", "c", "d"]) yield* replit.app.insert(perfis.name, { id })
+      yield* replit.app.remove(perfis.name, ["d"])
+      const keys = [["c"], ["a"], ["d"], ["z"]]
+      const claimed = (phase: "upserts" | "deletes") =>
+        Effect.map(read(replit, perfis, { _tag: "Keys", phase, keys }), (rows) => rows.flatMap((row) => keyIn(perfis, row)))
+      assert.deepStrictEqual(yield* claimed("upserts"), ["a", "c"])
+      assert.deepStrictEqual(yield* claimed("deletes"), ["d"])
+      assert.isNull(
+        yield* Effect.scoped(replit.database.claim(perfis, { _tag: "Keys", phase: "upserts", keys: [["z"]] }))
+      )
+    }))
+
+  it.scopedLive("a claim is null when nothing is left", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      assert.isNull(yield* Effect.scoped(replit.database.claim(perfis, next("upserts"))))
+      yield* replit.app.insert(perfis.name, { id: "a" })
+      yield* move(replit, external, perfis, "upserts")
+      assert.isNull(yield* Effect.scoped(replit.database.claim(perfis, next("upserts"))))
+      assert.isNull(yield* Effect.scoped(replit.database.claim(perfis, next("deletes"))))
+    }))
+
+  it.scopedLive("a changed key is linked to the old one while that is gone and pending itself", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      const { app, database } = replit
+      for (const id of ["a", "b"]) yield* app.insert(perfis.name, { id })
+      yield* move(replit, external, perfis, "upserts")
+      yield* app.changeKey(perfis.name, ["a"], ["c"])
+      yield* app.changeKey(perfis.name, ["b"], ["d"])
+      yield* app.insert(perfis.name, { id: "b" })
+      const moves = yield* Effect.scoped(Effect.map(database.claim(perfis, next("upserts")), (claim) => claim!.moves))
+      assert.strictEqual(moves, 1)
+      const rows = yield* read(replit, perfis, next("upserts"))
+      assert.deepStrictEqual(rows.map((row) => [...keyIn(perfis, row), row.was]), [["b", null], ["c", ["a"]], ["d", null]])
+      yield* move(replit, external, perfis, "deletes")
+      const later = yield* read(replit, perfis, next("upserts"))
+      assert.deepStrictEqual(later.map(({ was }) => was), [null, null, null])
+    }))
+
+  it.scopedLive("only one instance at a time has the lease", () =>
+    Effect.gen(function*() {
+      const { replit } = yield* setUp(makePair)
+      const leased = (database: typeof replit.database) =>
+        Effect.map(database.ask({ tables: [] }), (answer) => answer.leased)
+      yield* Effect.scoped(Effect.gen(function*() {
+        assert.isTrue(yield* replit.database.lease)
+        assert.isFalse(yield* Effect.scoped(replit.second.lease))
+        assert.isTrue(yield* leased(replit.second))
+      }))
+      assert.isFalse(yield* leased(replit.second))
+      assert.isTrue(yield* Effect.scoped(replit.second.lease))
+    }))
+
+  it.scopedLive("a cycle that one instance finished a moment ago is not due for another", () =>
+    Effect.gen(function*() {
+      const { replit } = yield* setUp(makePair)
+      const holders = { mine: "10000000-0000-4000-8000-000000000000", other: "20000000-0000-4000-8000-000000000000" }
+      const ask = (database: typeof replit.database, holder: string, notBeforeMs: number, otherSideIdle = false) =>
+        Effect.map(
+          database.ask({ tables: [], note: { holder, otherSideIdle, notBeforeMs } }),
+          ({ notDue }) => notDue
+        )
+      assert.isFalse(yield* ask(replit.database, holders.mine, 60_000))
+      assert.isNull((yield* replit.database.status([])).lastCycleAt)
+      yield* replit.database.finish(null)
+      assert.isNotNull((yield* replit.database.status([])).lastCycleAt)
+      assert.isFalse(yield* ask(replit.database, holders.mine, 60_000))
+      assert.isTrue(yield* ask(replit.second, holders.other, 60_000))
+      assert.isFalse(yield* ask(replit.second, holders.other, 0))
+      // Both sides are idle: the question itself ends the second one's cycle.
+      assert.isFalse(yield* ask(replit.second, holders.other, 0, true))
+      assert.isTrue(yield* ask(replit.database, holders.mine, 60_000))
+    }))
+
+  it.scopedLive("purging takes history and never what is pending", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      for (const id of ["a", "b"]) yield* replit.app.insert(perfis.name, { id })
+      yield* move(replit, external, perfis, "upserts", { request: { _tag: "Keys", phase: "upserts", keys: [["a"]] } })
+      assert.strictEqual(yield* replit.database.purge(perfis.name, 3_600_000), 0)
+      yield* Effect.sleep("2 millis")
+      assert.strictEqual(yield* replit.database.purge(perfis.name, 0), 1)
+      assert.strictEqual(yield* external.database.purge(perfis.name, 0), 1)
+      assert.strictEqual(yield* replit.database.purge(perfis.name, 0), 0)
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b"])
+    }))
+}

@@ -1,0 +1,241 @@
+import { Error as PlatformError, FileSystem } from "@effect/platform"
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Duration, Effect, Layer, Redacted } from "effect"
+import { SyncConfig } from "../../src/services/SyncConfig.ts"
+
+const urls = {
+  DATABASE_URL: "postgresql://postgres:password@helium/heliumdb?sslmode=disable",
+  EXTERNAL_DB_URL: "postgresql://ana:sec@ep-x-1.eu.aws.neon.tech/neondb?sslmode=require"
+}
+
+const perfis = { schema: "public", name: "perfis" }
+const pedidos = { schema: "loja", name: "pedidos" }
+
+/** A file system with these files, and no other. */
+const files = (contents: Readonly<Record<string, string>>) =>
+  FileSystem.layerNoop({
+    readFileString: (path) =>
+      contents[path] === undefined
+        ? Effect.fail(
+          new PlatformError.SystemError({ reason: "NotFound", module: "FileSystem", method: "readFileString" })
+        )
+        : Effect.succeed(contents[path])
+  })
+
+const environment = (variables: Readonly<Record<string, string>>) =>
+  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
+
+const read = (
+  variables: Readonly<Record<string, string>>,
+  fileSystem: Layer.Layer<FileSystem.FileSystem> = files({}),
+  file?: string
+) =>
+  SyncConfig.pipe(
+    Effect.provide(SyncConfig.layerFromEnv(file === undefined ? {} : { file })),
+    Effect.provide(fileSystem),
+    Effect.provide(environment(variables))
+  )
+
+const problem = (variables: Readonly<Record<string, string>>, fileSystem?: Layer.Layer<FileSystem.FileSystem>) =>
+  Effect.map(Effect.flip(read(variables, fileSystem)), (error) => {
+    assert.strictEqual(error._tag, "ActionNeeded")
+    assert.notInclude(error.message, "sec@")
+    return error.message
+  })
+
+const envFile = (text: string) => files({ ".env.sync": text })
+
+describe("the settings", () => {
+  it.effect("have defaults for all but the two URLs", () =>
+    Effect.gen(function*() {
+      const config = yield* read(urls)
+      assert.strictEqual(config.replitUrl.kind, "replit-helium")
+      assert.strictEqual(config.externalUrl.kind, "neon-direct")
+      assert.deepStrictEqual(config.tables, [perfis])
+      assert.strictEqual(config.stampOf(perfis), "updated_at")
+      assert.isTrue(config.stampIsDefault(perfis))
+      assert.strictEqual(config.policyOf(perfis), "last-write-wins")
+      assert.strictEqual(Duration.toMinutes(config.interval), 5)
+      assert.strictEqual(config.batchRowsMax, 25_000)
+      assert.strictEqual(Duration.toDays(config.retention), 7)
+      assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["auto", true, true])
+    }))
+
+  it.effect("are read from the environment", () =>
+    Effect.gen(function*() {
+      const config = yield* read({
+        ...urls,
+        SYNC_TABLES: "perfis, loja.pedidos",
+        SYNC_STAMP: "alterado_em, loja.pedidos=\"Em\"",
+        SYNC_CONFLICT_POLICY: "replit-wins,loja.pedidos=External-Wins",
+        SYNC_INTERVAL: " 90 Seconds ",
+        SYNC_BATCH_ROWS_MAX: "1000000",
+        SYNC_RETENTION: "0",
+        SYNC_LOG_FORMAT: "JSON",
+        SYNC_AUTO_SETUP: "false",
+        SYNC_TOUCH: "No"
+      })
+      assert.deepStrictEqual(config.tables, [perfis, pedidos])
+      assert.deepStrictEqual([config.stampOf(perfis), config.stampOf(pedidos)], ["alterado_em", "Em"])
+      assert.isFalse(config.stampIsDefault(perfis))
+      assert.deepStrictEqual([config.policyOf(perfis), config.policyOf(pedidos)], ["replit-wins", "external-wins"])
+      assert.strictEqual(Duration.toSeconds(config.interval), 90)
+      assert.strictEqual(config.batchRowsMax, 1_000_000)
+      assert.strictEqual(Duration.toMillis(config.retention), 0)
+      assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["json", false, false])
+    }))
+
+  it.effect("of single tables leave the others at the default", () =>
+    Effect.gen(function*() {
+      const config = yield* read({ ...urls, SYNC_TABLES: "perfis,loja.pedidos", SYNC_STAMP: "perfis=em" })
+      assert.deepStrictEqual([config.stampOf(perfis), config.stampOf(pedidos)], ["em", "updated_at"])
+      assert.deepStrictEqual([config.stampIsDefault(perfis), config.stampIsDefault(pedidos)], [false, true])
+    }))
+
+  it.effect("given by a program have the same defaults", () =>
+    Effect.gen(function*() {
+      const { externalUrl, replitUrl } = yield* read(urls)
+      const given = yield* Effect.provide(
+        SyncConfig,
+        SyncConfig.layer({ replitUrl, externalUrl, interval: "1 second" })
+      )
+      assert.strictEqual(Duration.toSeconds(given.interval), 1)
+      assert.deepStrictEqual(given.tables, [perfis])
+    }))
+})
+
+describe("a setting that is wrong", () => {
+  const wrong: ReadonlyArray<readonly [variables: Record<string, string>, words: string]> = [
+    [{ DATABASE_URL: "" }, "DATABASE_URL is not set."],
+    [{ EXTERNAL_DB_URL: " " }, "EXTERNAL_DB_URL is not set."],
+    [
+      { DATABASE_URL: "mysql://u:sec@h/d" },
+      "DATABASE_URL is not a PostgreSQL URL. It must look like postgresql://user:"
+    ],
+    [
+      { EXTERNAL_DB_URL: "postgres://u:sec@ep-x-1-pooler.eu.aws.neon.tech/d" },
+      "EXTERNAL_DB_URL leads to a connection pooler (ep-x-1-pooler.eu.aws.neon.tech)"
+    ],
+    [{ DATABASE_URL: "postgres://u:sec@ep-x-1-pooler.eu.aws.neon.tech/d" }, "instead: ep-x-1.eu.aws.neon.tech"],
+    [
+      { EXTERNAL_DB_URL: "postgres://u:sec@h/d?sslrootcert=ca.pem" },
+      "EXTERNAL_DB_URL names a file that can't be read: sslrootcert=ca.pem (there is no such file)."
+    ],
+    [{ SYNC_TABLES: "a b" }, "SYNC_TABLES: a comma or the end is expected at character 3, but there is b."],
+    [{ SYNC_TABLES: urls.EXTERNAL_DB_URL }, "SYNC_TABLES: … at character 1 is no plain name"],
+    [{ SYNC_STAMP: "clientes=em" }, "SYNC_STAMP: clientes is not one of the tables in SYNC_TABLES."],
+    [
+      { SYNC_CONFLICT_POLICY: "newest" },
+      "SYNC_CONFLICT_POLICY: newest is none of last-write-wins, replit-wins, external-wins."
+    ],
+    [{ SYNC_CONFLICT_POLICY: "perfis=x" }, "SYNC_CONFLICT_POLICY: x is none of"],
+    [{ SYNC_INTERVAL: "5m" }, "SYNC_INTERVAL: 5m is no duration; write a number and a unit, as in 5 minutes"],
+    [{ SYNC_INTERVAL: "0 seconds" }, "SYNC_INTERVAL: 0 seconds is out of range; it must be more than 0"],
+    [{ SYNC_INTERVAL: "-5 minutes" }, "SYNC_INTERVAL: -5 minutes is negative."],
+    [{ SYNC_INTERVAL: "25 days" }, "SYNC_INTERVAL: 25 days is out of range"],
+    [{ SYNC_BATCH_ROWS_MAX: "0" }, "SYNC_BATCH_ROWS_MAX: 0 is no whole number from 1 to 1000000."],
+    [{ SYNC_BATCH_ROWS_MAX: "1000001" }, "SYNC_BATCH_ROWS_MAX: 1000001 is no whole"],
+    [{ SYNC_BATCH_ROWS_MAX: "1e3" }, "SYNC_BATCH_ROWS_MAX: 1e3 is no whole"],
+    [{ SYNC_RETENTION: "-1 day" }, "SYNC_RETENTION: -1 day is negative."],
+    [{ SYNC_RETENTION: "7" }, "SYNC_RETENTION: 7 is no duration"],
+    [{ SYNC_RETENTION: "9999999 weeks" }, "SYNC_RETENTION: 9999999 weeks is out of range"],
+    [{ SYNC_LOG_FORMAT: "xml" }, "SYNC_LOG_FORMAT: xml is none of auto, pretty, logfmt, json."],
+    [{ SYNC_AUTO_SETUP: "maybe" }, "SYNC_AUTO_SETUP: maybe is none of true, false"],
+    [{ SYNC_TOUCH: "2" }, "SYNC_TOUCH: 2 is none of true, false"]
+  ]
+  for (const [variables, words] of wrong) {
+    it.effect(`is told in one line: ${JSON.stringify(variables)}`, () =>
+      Effect.gen(function*() {
+        const message = yield* problem({ ...urls, ...variables })
+        assert.include(message, words)
+        assert.notInclude(message, "\n")
+      }))
+  }
+
+  it.effect("is told together with all the others, a line each", () =>
+    Effect.gen(function*() {
+      const message = yield* problem({ SYNC_TABLES: "a b", SYNC_STAMP: "clientes=em", SYNC_INTERVAL: "5m" })
+      assert.deepStrictEqual(message.split("\n").map((line) => line.split(/[ :]/).slice(0, 2).join(" ")), [
+        "4 settings",
+        "- DATABASE_URL",
+        "- EXTERNAL_DB_URL",
+        "- SYNC_TABLES",
+        "- SYNC_INTERVAL"
+      ])
+    }))
+})
+
+describe(".env.sync", () => {
+  it.effect("fills in what the environment leaves out or empty, and no more", () =>
+    Effect.gen(function*() {
+      const text = `EXTERNAL_DB_URL=${urls.EXTERNAL_DB_URL}\nSYNC_INTERVAL=1 hour\nSYNC_TABLES=loja.pedidos`
+      const config = yield* read(
+        { DATABASE_URL: urls.DATABASE_URL, EXTERNAL_DB_URL: "", SYNC_TABLES: "perfis" },
+        envFile(text)
+      )
+      assert.strictEqual(config.externalUrl.database, "neondb")
+      assert.strictEqual(Duration.toHours(config.interval), 1)
+      assert.deepStrictEqual(config.tables, [perfis])
+    }))
+
+  const passwords: ReadonlyArray<readonly [line: string, password: string]> = [
+    ["EXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
+    ["EXTERNAL_DB_URL = postgres://u:sec@h/d  # Neon", "sec"],
+    ["export EXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
+    ["EXTERNAL_DB_URL=\"postgres://u:sec@h/d\" # Neon", "sec"],
+    ["EXTERNAL_DB_URL='postgres://u:s#c@h/d'", "s#c"],
+    ["EXTERNAL_DB_URL=postgres://u:s#c@h/d # Neon", "s#c"],
+    ["EXTERNAL_DB_URL=postgres://u:s#'c@h/d", "s#'c"],
+    ["EXTERNAL_DB_URL=postgres://u:s$c$d${e}@h/d", "s$c$d${e}"],
+    ["EXTERNAL_DB_URL=\"postgres://u:s$c@h/d\"", "s$c"],
+    ["# EXTERNAL_DB_URL=postgres://u:old@h/d\nEXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
+    ["\uFEFFEXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"]
+  ]
+  for (const [line, password] of passwords) {
+    it.effect(`takes the value as it is meant: ${JSON.stringify(line)}`, () =>
+      Effect.gen(function*() {
+        for (const text of [line, `A=1\r\n${line.replaceAll("\n", "\r\n")}\r\nB=2\r\n`]) {
+          if (text.indexOf("\uFEFF") > 0) continue
+          const config = yield* read({ DATABASE_URL: urls.DATABASE_URL }, envFile(text))
+          assert.strictEqual(Redacted.value(config.externalUrl.password), password)
+        }
+      }))
+  }
+
+  it.scoped("may be missing, but not unreadable", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const folder = yield* fs.makeTempDirectoryScoped()
+      const config = yield* read(urls, NodeFileSystem.layer, `${folder}/.env.sync`)
+      assert.deepStrictEqual(config.tables, [perfis])
+
+      yield* fs.makeDirectory(`${folder}/.env.sync`)
+      const error = yield* Effect.flip(read(urls, NodeFileSystem.layer, `${folder}/.env.sync`))
+      assert.strictEqual(error._tag, "ActionNeeded")
+      assert.match(error.message, /The settings file .*\/\.env\.sync can't be read: it is a directory, not a file/)
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+  it.effect("that this user may not read is told as such, and alone", () =>
+    Effect.gen(function*() {
+      const denied = new PlatformError.SystemError({
+        reason: "PermissionDenied",
+        module: "FileSystem",
+        method: "readFileString"
+      })
+      const message = yield* problem({}, FileSystem.layerNoop({ readFileString: () => Effect.fail(denied) }))
+      assert.strictEqual(
+        message,
+        "The settings file .env.sync can't be read: this user may not read it. Mend it or take it away."
+      )
+    }))
+})
+
+describe("sslrootcert", () => {
+  it.effect("is read into the target", () =>
+    Effect.gen(function*() {
+      const EXTERNAL_DB_URL = "postgres://u:sec@h.x/d?sslmode=verify-full&sslrootcert=ca.pem"
+      const { externalUrl } = yield* read({ ...urls, EXTERNAL_DB_URL }, files({ "ca.pem": "PEM" }))
+      assert.deepStrictEqual(externalUrl.ssl, { verify: "full", caFile: "ca.pem", ca: "PEM" })
+    }))
+})

@@ -1,0 +1,70 @@
+/**
+ * Databases and roles for one test, on the server that `globalSetup` started. Only tests below `test/pg` and those of the
+ * built program have it. Everything is named by its URL.
+ */
+import { Effect, Redacted, type Scope } from "effect"
+import { randomBytes } from "node:crypto"
+import { inject } from "vitest"
+import { query, type TestSqlError } from "./TestClient.ts"
+
+export { connect, query } from "./TestClient.ts"
+export { freshServer } from "./TestServer.ts"
+
+/** The superuser's URL of a database, of the test server's `postgres` by default. */
+export const asAdmin = (url: Redacted.Redacted = Redacted.make(inject("postgresUrl"))): Redacted.Redacted =>
+  withUrl(Redacted.make(inject("postgresUrl")), (admin) => {
+    admin.pathname = new URL(Redacted.value(url)).pathname
+  })
+
+/** A new database, dropped when the scope closes. The URL is its owner's: an ordinary role with no rights but that. */
+export const freshDatabase: Effect.Effect<Redacted.Redacted, TestSqlError, Scope.Scope> = Effect.gen(function*() {
+  const name = freshName("test")
+  const owner = yield* makeRole(asAdmin(), name)
+  yield* Effect.acquireRelease(
+    query(asAdmin(), `create database ${name} owner ${name}`),
+    () => Effect.orDie(query(asAdmin(), `drop database if exists ${name} with (force)`))
+  )
+  return withUrl(owner, (url) => {
+    url.pathname = name
+  })
+})
+
+/** Two databases of one server, each with an owner of its own. */
+export const freshPair: Effect.Effect<
+  { readonly replit: Redacted.Redacted; readonly external: Redacted.Redacted },
+  TestSqlError,
+  Scope.Scope
+> = Effect.all({ replit: freshDatabase, external: freshDatabase })
+
+/**
+ * A new ordinary role, for the database of the URL; dropped, with all that it owns and may there, when the scope
+ * closes.
+ */
+export const freshRole = (
+  database: Redacted.Redacted
+): Effect.Effect<{ readonly name: string; readonly url: Redacted.Redacted }, TestSqlError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const name = freshName("role")
+    const url = yield* makeRole(database, name)
+    yield* Effect.addFinalizer(() => Effect.orDie(query(asAdmin(database), `drop owned by ${name} cascade`)))
+    return { name, url }
+  })
+
+const makeRole = (database: Redacted.Redacted, name: string) => {
+  const password = randomBytes(9).toString("hex")
+  return Effect.acquireRelease(
+    query(asAdmin(), `create role ${name} login password '${password}'`),
+    () => Effect.orDie(query(asAdmin(), `drop role ${name}`))
+  ).pipe(Effect.as(withUrl(database, (url) => {
+    url.username = name
+    url.password = password
+  })))
+}
+
+const withUrl = (url: Redacted.Redacted, change: (url: URL) => void): Redacted.Redacted => {
+  const copy = new URL(Redacted.value(url))
+  change(copy)
+  return Redacted.make(copy.href)
+}
+
+const freshName = (prefix: string) => `${prefix}_${randomBytes(6).toString("hex")}`

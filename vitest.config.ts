@@ -1,0 +1,18 @@
+import { defineConfig } from "vitest/config"
+
+/** Tests that need a PostgreSQL server or the built program. The rest must not: `npx vitest run --project unit` starts none. */
+const pg = ["test/pg/**/*.test.ts", "test/process/**/*.test.ts", "test/main.test.ts"]
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    maxWorkers: 2,
+    minWorkers: 1,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: "unit", include: ["test/**/*.test.ts"], exclude: pg } },
+      { extends: true, test: { name: "pg", include: pg, globalSetup: "test/support/globalSetup.ts" } }
+    ]
+  }
+})
