@@ -290,7 +290,9 @@ declare
 begin
   execute vaivem.fill($sql$
 create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_nestloop = off as $body$
+-- enable_nestloop: a plan that was made for a statement of one row is kept for one of 200,000, and comparing old with
+-- new keys by nested loops then took over 10 minutes instead of a second.
 declare
   -- The mark is transaction-local, names the table being merged, and counts only for the role that installed us:
   -- any role can set such a setting.

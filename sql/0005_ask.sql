@@ -40,11 +40,9 @@ declare
   i integer;
 begin
   select * into me from vaivem.pairs;
-  if p_holder is not null then
-    leased := not pg_try_advisory_xact_lock(vaivem.lease_key());
-    not_due := p_not_before_ms > 0 and me.finished_by is distinct from p_holder
-      and me.finished_at > clock_timestamp() - p_not_before_ms * interval '1 millisecond';
-  end if;
+  leased := not pg_try_advisory_xact_lock(vaivem.lease_key());
+  not_due := p_holder is not null and p_not_before_ms > 0 and me.finished_by is distinct from p_holder
+    and coalesce(me.finished_at > clock_timestamp() - p_not_before_ms * interval '1 millisecond', false);
   for i in 1 .. cardinality(p_tables) loop
     print := vaivem.fingerprint(p_schemas[i], p_tables[i]);
     select * into known from vaivem.tables t where t.table_schema = p_schemas[i] and t.table_name = p_tables[i];

@@ -54,32 +54,18 @@ export const encode = (row: StagedRow, keyColumns: number): string =>
 export const encodeDigest = ({ hash, key }: RowDigest): string => encodeLine([hash, ...key])
 
 /** Reads staged rows from bytes that are cut anywhere. A line that is no staged row of this table is a defect. */
-export const decode = (table: SyncedTable) => <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<StagedRow, E> =>
-  Stream.mapEffect(lines(bytes), (fields) => {
-    const [number, changeId, present, stampUs, changedAt, bounces, ...rest] = fields
-    const was = rest.slice(0, table.key.length)
-    const values = rest.slice(table.key.length)
-    if (number == null || changeId == null || changedAt == null || bounces == null) return malformed(fields.length)
-    if (values.length !== table.columns.length) return malformed(fields.length)
-    return Effect.succeed({
-      number: Number(number),
-      changeId: BigInt(changeId),
-      present: present === "t",
-      stampUs: stampUs == null ? null : BigInt(stampUs),
-      changedAt,
-      bounces: Number(bounces),
-      was: was.every((text) => text !== null) ? was : null,
-      values
-    })
+export const decode = (table: SyncedTable) => <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
+  Effect.flatMap(lines(bytes), (all) => {
+    const rows = all.map((fields) => toRow(table, fields))
+    return rows.every((row) => row !== null) ? Effect.succeed(rows) : malformed
   })
 
 /** Reads digests from bytes that are cut anywhere. */
-export const decodeDigests = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<RowDigest, E> =>
-  Stream.mapEffect(
-    lines(bytes),
-    ([hash, ...key]) =>
-      hash != null && key.every((text) => text !== null) ? Effect.succeed({ hash, key }) : malformed(key.length + 1)
-  )
+export const decodeDigests = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
+  Effect.flatMap(lines(bytes), (all) => {
+    const digests = all.map((fields) => toDigest(fields))
+    return digests.every((digest) => digest !== null) ? Effect.succeed(digests) : malformed
+  })
 
 /** One line of COPY text format: fields between tabs, `\N` for null, special characters escaped, a newline at the end. */
 export const encodeLine = (fields: ReadonlyArray<string | null>): string =>
@@ -92,28 +78,47 @@ export const decodeLine = (line: string): ReadonlyArray<string | null> =>
     field === "\\N" ? null : field.replace(/\\(.)/gs, (_, letter: string) => unescapes[letter] ?? letter)
   )
 
+const toRow = (table: SyncedTable, fields: ReadonlyArray<string | null>): StagedRow | null => {
+  const [number, changeId, present, stampUs, changedAt, bounces, ...rest] = fields
+  const was = rest.slice(0, table.key.length)
+  const values = rest.slice(table.key.length)
+  if (number == null || changeId == null || changedAt == null || bounces == null) return null
+  if (values.length !== table.columns.length) return null
+  return {
+    number: Number(number),
+    changeId: BigInt(changeId),
+    present: present === "t",
+    stampUs: stampUs == null ? null : BigInt(stampUs),
+    changedAt,
+    bounces: Number(bounces),
+    was: was.every((text) => text !== null) ? was : null,
+    values
+  }
+}
+
+const toDigest = ([hash, ...key]: ReadonlyArray<string | null>): RowDigest | null =>
+  hash != null && key.length > 0 && key.every((text) => text !== null) ? { hash, key } : null
+
 /**
  * Cuts bytes into lines and those into fields. A newline byte always ends a line: in values it is escaped, and in UTF-8
  * it is part of no other character.
  */
-const lines = <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<ReadonlyArray<string | null>, E> =>
-  bytes.pipe(
-    Stream.concat(Stream.succeed(end)),
-    Stream.mapAccumEffect(end, (rest, chunk) =>
-      chunk === end && rest.length > 0
-        ? Effect.dieMessage("The last line has no end.")
-        : Effect.sync(() => cut(rest, chunk))),
-    Stream.mapConcat((complete) => complete)
-  )
-
-const cut = (rest: Uint8Array, chunk: Uint8Array): readonly [Uint8Array, Array<ReadonlyArray<string | null>>] => {
-  const last = chunk.lastIndexOf(newline)
-  if (last === -1) return [join(rest, chunk), []]
-  const complete = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
-    join(rest, chunk.subarray(0, last))
-  )
-  return [chunk.slice(last + 1), complete.split("\n").map((line) => decodeLine(line))]
-}
+const lines = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
+  Effect.suspend(() => {
+    const all: Array<ReadonlyArray<string | null>> = []
+    let rest: Uint8Array = new Uint8Array()
+    const cut = (chunk: Uint8Array): void => {
+      const last = chunk.lastIndexOf(newline)
+      const complete = join(rest, chunk.subarray(0, Math.max(last, 0)))
+      rest = last === -1 ? join(rest, chunk) : chunk.slice(last + 1)
+      if (last === -1) return
+      const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(complete)
+      for (const line of text.split("\n")) all.push(decodeLine(line))
+    }
+    return Stream.runForEach(bytes, (chunk) => Effect.sync(() => cut(chunk))).pipe(
+      Effect.flatMap(() => rest.length === 0 ? Effect.succeed(all) : malformed)
+    )
+  })
 
 const join = (a: Uint8Array, b: Uint8Array): Uint8Array => {
   const joined = new Uint8Array(a.length + b.length)
@@ -122,11 +127,9 @@ const join = (a: Uint8Array, b: Uint8Array): Uint8Array => {
   return joined
 }
 
-const malformed = (fields: number) => Effect.dieMessage(`A line of ${fields} fields does not belong to this table.`)
+const malformed = Effect.dieMessage("These bytes are no rows of the table, or are cut off.")
 
 const newline = 10
-/** Comes after the last chunk; told by its identity. */
-const end: Uint8Array = new Uint8Array()
 const escapes: Readonly<Record<string, string>> = {
   "\\": "\\\\",
   "\b": "\\b",

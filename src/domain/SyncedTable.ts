@@ -32,6 +32,8 @@ export interface TableShape {
   readonly key: ReadonlyArray<string>
   /** Name of the primary key constraint: a violation of it during an apply is a race, not a bad row. */
   readonly keyConstraint: string | null
+  /** Columns of unique indexes beside the key: changing them takes a stronger lock. */
+  readonly uniqueColumns: ReadonlyArray<string>
   /** Tables that a foreign key of this one points at, itself left out. */
   readonly parents: ReadonlyArray<TableName>
   /** Names of the user's own enabled BEFORE ROW triggers (promise 11). */

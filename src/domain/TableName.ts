@@ -37,7 +37,7 @@ export const parseList = (text: string): Either.Either<ReadonlyArray<TableName>,
     let at = 0
     while (true) {
       const { name, next } = yield* tableAt(tokens, at)
-      if (!names.has(display(name))) names.set(display(name), name)
+      names.set(display(name), name)
       if (isEnd(tokens, next)) return [...names.values()]
       at = yield* pastComma(tokens, next)
     }

@@ -7,7 +7,6 @@
  */
 import { Effect } from "effect"
 import type { Side } from "../domain/Side.ts"
-import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import type { Database } from "./Database.ts"
@@ -20,8 +19,9 @@ import * as Comparison from "./memory/Comparison.ts"
 import * as Journal from "./memory/Journal.ts"
 import type { MemoryTable, Row } from "./memory/MemoryTable.ts"
 import { idOf } from "./memory/MemoryTable.ts"
+import type { PendingKey } from "./memory/Queue.ts"
 import { pendingKeys } from "./memory/Queue.ts"
-import type { Entry, Store } from "./memory/Store.ts"
+import type { Store } from "./memory/Store.ts"
 import * as MemoryStore from "./memory/Store.ts"
 
 /** A server in memory, with one database. */
@@ -35,10 +35,8 @@ export interface MemoryServer {
   readonly setClockOffset: (ms: number) => Effect.Effect<void>
   /** Changes a table as ALTER TABLE does: rows get the default, or null, in new columns and lose dropped ones. */
   readonly alter: (name: TableName, change: (table: MemoryTable) => MemoryTable) => Effect.Effect<void>
-  /** The queue of a table, for tests that look behind the verbs. */
-  readonly queue: (table: SyncedTable) => Effect.Effect<
-    ReadonlyArray<{ readonly key: ReadonlyArray<string>; readonly entries: ReadonlyArray<Entry> }>
-  >
+  /** The pending keys of a table in its own key order, for tests that look behind the verbs. */
+  readonly pending: (name: TableName) => Effect.Effect<ReadonlyArray<PendingKey>>
 }
 
 /** Starts a server that has these tables, empty, and nothing of ours. */
@@ -56,7 +54,11 @@ export const make = Effect.fn("MemoryDatabase.make")(function*(
         store.clockOffsetUs = BigInt(Math.round(ms * 1000))
       }),
     alter: (name, change) => Effect.sync(() => alter(store, name, change)),
-    queue: (table) => Effect.sync(() => pendingKeys(MemoryStore.tableNamed(store, table.name), table))
+    pending: (name) =>
+      Effect.sync(() => {
+        const state = MemoryStore.tableNamed(store, name)
+        return pendingKeys(state, state.schema.key)
+      })
   }
   return server
 })

@@ -113,7 +113,8 @@ const drifted: Rule = (refusal) => {
     side,
     table,
     sqlState: code,
-    message: `${who} has another shape of ${display(table)} than its catalog said: ${text} (${code}). The table waits ` +
+    message:
+      `${who} has another shape of ${display(table)} than its catalog said: ${text} (${code}). The table waits ` +
       "until its catalog has been read again."
   })
 }

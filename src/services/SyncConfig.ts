@@ -31,6 +31,8 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly batchRowsMax: number
   /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
   readonly retention: Duration.Duration
+  /** How long commands and `--once` go on trying what may pass by itself, at most 1 day. `SYNC_RETRY_FOR`, default 60 s. */
+  readonly retryFor: Duration.Duration
   /** Form of the log; `auto` is `pretty` on a terminal and `logfmt` elsewhere. `SYNC_LOG_FORMAT`. */
   readonly logFormat: "auto" | "pretty" | "logfmt" | "json"
   /** Whether a run sets both sides up by itself. `SYNC_AUTO_SETUP`, default true. */
@@ -58,6 +60,7 @@ export interface Settings {
   readonly interval?: Duration.DurationInput | undefined
   readonly batchRowsMax?: number | undefined
   readonly retention?: Duration.DurationInput | undefined
+  readonly retryFor?: Duration.DurationInput | undefined
   readonly logFormat?: SyncConfig["Type"]["logFormat"] | undefined
   readonly autoSetup?: boolean | undefined
   readonly touch?: boolean | undefined
@@ -75,6 +78,7 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     interval: Duration.decode(settings.interval ?? "5 minutes"),
     batchRowsMax: settings.batchRowsMax ?? 25_000,
     retention: Duration.decode(settings.retention ?? "7 days"),
+    retryFor: Duration.decode(settings.retryFor ?? "60 seconds"),
     logFormat: settings.logFormat ?? "auto",
     autoSetup: settings.autoSetup ?? true,
     touch: settings.touch ?? true
@@ -100,6 +104,7 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     interval: optional(env, "SYNC_INTERVAL", interval),
     batchRowsMax: optional(env, "SYNC_BATCH_ROWS_MAX", rows),
     retention: optional(env, "SYNC_RETENTION", retention),
+    retryFor: optional(env, "SYNC_RETRY_FOR", retryFor),
     logFormat: optional(env, "SYNC_LOG_FORMAT", oneOf("auto", "pretty", "logfmt", "json")),
     autoSetup: optional(env, "SYNC_AUTO_SETUP", yesOrNo),
     touch: optional(env, "SYNC_TOUCH", yesOrNo)
@@ -117,6 +122,7 @@ const variables = [
   "SYNC_INTERVAL",
   "SYNC_BATCH_ROWS_MAX",
   "SYNC_RETENTION",
+  "SYNC_RETRY_FOR",
   "SYNC_LOG_FORMAT",
   "SYNC_AUTO_SETUP",
   "SYNC_TOUCH"
@@ -240,5 +246,13 @@ const retention = (text: string): Either.Either<Duration.Duration, string> =>
     Either.filterOrLeft(
       (value) => Duration.lessThanOrEqualTo(value, Duration.days(36_500)),
       () => `${text} is out of range; it must be at most 36500 days`
+    )
+  )
+
+const retryFor = (text: string): Either.Either<Duration.Duration, string> =>
+  text === "0" ? Either.right(Duration.zero) : duration(text, "60 seconds (or 0)").pipe(
+    Either.filterOrLeft(
+      (value) => Duration.lessThanOrEqualTo(value, Duration.days(1)),
+      () => `${text} is out of range; it must be at most 1 day`
     )
   )

@@ -9,10 +9,10 @@ import { opposite } from "../../src/domain/Side.ts"
 import { decode, type StagedRow } from "../../src/domain/StagedRow.ts"
 import type { SyncedTable } from "../../src/domain/SyncedTable.ts"
 import type { TableName } from "../../src/domain/TableName.ts"
+import { resolve } from "../../src/programs/resolve.ts"
 import type { Applied, ApplyOptions, Claim, ClaimRequest, Database, Phase } from "../../src/services/Database.ts"
 import type { App } from "../../src/services/memory/App.ts"
 import type { MemoryTable } from "../../src/services/memory/MemoryTable.ts"
-import { resolve } from "../../src/programs/resolve.ts"
 
 export interface Member {
   readonly database: Database
@@ -28,8 +28,8 @@ export type MakePair = Effect.Effect<Pair, unknown, Scope.Scope>
 
 export const named = (name: string): TableName => ({ schema: "public", name })
 
-/** Both sides' tables. `avulsa` is to be made on Replit's side only, by `ddlReplit`. */
-export const ddl = `
+/** The tables of both sides. */
+const common = `
   create table perfis (
     id text primary key,
     nome text,
@@ -43,11 +43,9 @@ export const ddl = `
     updated_at timestamptz default now(),
     primary key (perfil_id, numero)
   );
-  create table notas (id integer primary key, texto varchar(20) constraint notas_texto check (texto <> 'proibido'));
   create table visitas (id text primary key, texto text, updated_at timestamptz);
   create function visitas_antes() returns trigger language plpgsql as $$
     begin
-      if new.texto = 'some' then return null; end if;
       new.texto := upper(new.texto);
       new.updated_at := now();
       return new;
@@ -62,59 +60,75 @@ export const ddl = `
   create trigger saltos_depois after insert or update on saltos for each row execute function saltos_depois();
 `
 
-export const ddlReplit = "create table avulsa (a integer, b text, c text not null default 'x', primary key (b, a));"
+/**
+ * What each side is to run on a server. On the external side `notas` takes less, `visitas` drops rows, and `avulsa` is
+ * missing.
+ */
+export const ddl: Readonly<Record<Side, string>> = {
+  replit: `${common}
+    create table notas (id integer primary key, texto varchar(200));
+    create table avulsa (a integer, b text, c text not null default 'x', primary key (b, a));`,
+  external: `${common}
+    create table notas (id integer primary key, texto varchar(20) constraint notas_texto check (texto <> 'proibido'));
+    create function visitas_some() returns trigger language plpgsql as $$
+      begin return case when new.texto = 'SOME' then null else new end; end $$;
+    create trigger visitas_some before insert or update on visitas for each row execute function visitas_some();`
+}
 
 const stamp = { name: "updated_at", type: "timestamp with time zone", default: "now()" } as const
 
-export const tables: ReadonlyArray<MemoryTable> = [
-  {
-    name: named("perfis"),
-    columns: [{ name: "id", type: "text" }, { name: "nome", type: "text" }, { name: "email", type: "text" }, stamp],
-    key: ["id"],
-    uniques: [{ name: "perfis_email", columns: ["email"] }]
-  },
-  {
-    name: named("itens"),
-    columns: [{ name: "perfil_id", type: "text" }, { name: "numero", type: "integer" }, { name: "texto", type: "text" }, stamp],
-    key: ["perfil_id", "numero"],
-    references: [
-      { name: "itens_perfil", columns: ["perfil_id"], table: named("perfis"), onDelete: "cascade", onUpdate: "cascade" }
-    ]
-  },
-  {
-    name: named("notas"),
-    columns: [{ name: "id", type: "integer" }, { name: "texto", type: "character varying(20)" }],
-    key: ["id"],
-    checks: [{ name: "notas_texto", holds: ({ texto }) => texto !== "proibido" }]
-  },
-  {
-    name: named("visitas"),
-    columns: [{ name: "id", type: "text" }, { name: "texto", type: "text" }, { name: "updated_at", type: stamp.type }],
-    key: ["id"],
-    before: [{
-      name: "visitas_antes",
-      run: ({ new: row, now, old }) => {
-        if (row === null) return old
-        if (row["texto"] === "some") return null
-        return { ...row, texto: row["texto"]?.toUpperCase() ?? null, updated_at: now }
-      }
-    }]
-  },
-  {
-    name: named("saltos"),
-    columns: [{ name: "id", type: "text" }, { name: "n", type: "integer", notNull: true }],
-    key: ["id"],
-    after: [{
-      name: "saltos_depois",
-      run: ({ depth, new: row }, { update }) => {
-        if (depth > 1 || row === null) return
-        update(named("saltos"), [row["id"]!], { n: `${Number(row["n"]) + 1}` })
-      }
-    }]
-  }
-]
+const perfis: MemoryTable = {
+  name: named("perfis"),
+  columns: [{ name: "id", type: "text" }, { name: "nome", type: "text" }, { name: "email", type: "text" }, stamp],
+  key: ["id"],
+  uniques: [{ name: "perfis_email", columns: ["email"] }]
+}
 
-export const tableOnReplit: MemoryTable = {
+const itens: MemoryTable = {
+  name: named("itens"),
+  columns: [
+    { name: "perfil_id", type: "text" },
+    { name: "numero", type: "integer" },
+    { name: "texto", type: "text" },
+    stamp
+  ],
+  key: ["perfil_id", "numero"],
+  references: [
+    { name: "itens_perfil", columns: ["perfil_id"], table: named("perfis"), onDelete: "cascade", onUpdate: "cascade" }
+  ]
+}
+
+const notas = (characters: number): MemoryTable => ({
+  name: named("notas"),
+  columns: [{ name: "id", type: "integer" }, { name: "texto", type: `character varying(${characters})` }],
+  key: ["id"]
+})
+
+const visitas: MemoryTable = {
+  name: named("visitas"),
+  columns: [{ name: "id", type: "text" }, { name: "texto", type: "text" }, { name: "updated_at", type: stamp.type }],
+  key: ["id"],
+  before: [{
+    name: "visitas_antes",
+    run: ({ new: row, now, old }) =>
+      row === null ? old : { ...row, texto: row["texto"]?.toUpperCase() ?? null, updated_at: now }
+  }]
+}
+
+const saltos: MemoryTable = {
+  name: named("saltos"),
+  columns: [{ name: "id", type: "text" }, { name: "n", type: "integer", notNull: true }],
+  key: ["id"],
+  after: [{
+    name: "saltos_depois",
+    run: ({ depth, new: row }, { update }) => {
+      if (depth > 1 || row === null) return
+      update(named("saltos"), [row["id"]!], { n: `${Number(row["n"]) + 1}` })
+    }
+  }]
+}
+
+const avulsa: MemoryTable = {
   name: named("avulsa"),
   columns: [
     { name: "a", type: "integer" },
@@ -122,6 +136,24 @@ export const tableOnReplit: MemoryTable = {
     { name: "c", type: "text", notNull: true, default: "x" }
   ],
   key: ["b", "a"]
+}
+
+/** The same for the memory form. */
+export const tables: Readonly<Record<Side, ReadonlyArray<MemoryTable>>> = {
+  replit: [perfis, itens, notas(200), visitas, saltos, avulsa],
+  external: [
+    perfis,
+    itens,
+    { ...notas(20), checks: [{ name: "notas_texto", holds: ({ texto }) => texto !== "proibido" }] },
+    {
+      ...visitas,
+      before: [...visitas.before!, {
+        name: "visitas_some",
+        run: ({ new: row, old }) => row === null ? old : row["texto"] === "SOME" ? null : row
+      }]
+    },
+    saltos
+  ]
 }
 
 /** A pair that is set up: paired, and every table of `tables` captured on both sides. */

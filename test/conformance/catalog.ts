@@ -12,7 +12,12 @@ export const catalog = (makePair: MakePair) => {
       const names = [named("itens"), named("nenhuma"), named("perfis"), named("visitas"), named("saltos")]
       const [itens, nenhuma, perfis, visitas, saltos] = yield* replit.database.inspect(names)
       if (itens?._tag !== "Table" || perfis?._tag !== "Table") return assert.fail("itens and perfis are tables")
-      assert.deepStrictEqual(itens.shape.columns.map(({ name }) => name), ["perfil_id", "numero", "texto", "updated_at"])
+      assert.deepStrictEqual(itens.shape.columns.map(({ name }) => name), [
+        "perfil_id",
+        "numero",
+        "texto",
+        "updated_at"
+      ])
       assert.deepStrictEqual(itens.shape.key, ["perfil_id", "numero"])
       assert.deepStrictEqual(itens.shape.parents, [named("perfis")])
       const [id, nome, , updatedAt] = perfis.shape.columns

@@ -11,6 +11,7 @@ const shape: TableShape = {
   keyConstraint: null,
   parents: [],
   beforeTriggers: [],
+  uniqueColumns: [],
   afterTriggers: [],
   fingerprint: ""
 }
@@ -25,7 +26,9 @@ const table: SyncedTable = {
 
 /** Texts that a PostgreSQL database in UTF-8 can hold, many of them with what COPY must escape. */
 const text = fc.oneof(
-  fc.string({ unit: fc.constantFrom("\\", "\t", "\n", "\r", "\b", "\f", "\v", "N", "n", ".", "ç", "😀", "\uFEFF", " ") }),
+  fc.string({
+    unit: fc.constantFrom("\\", "\t", "\n", "\r", "\b", "\f", "\v", "N", "n", ".", "ç", "😀", "\uFEFF", " ")
+  }),
   fc.string({ unit: "grapheme" }).filter((value) => !value.includes("\0"))
 )
 const field = fc.option(text)

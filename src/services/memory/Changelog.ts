@@ -1,5 +1,5 @@
 /** The memory form's queue: what a cycle asks, claims, applies and acknowledges. */
-import { Chunk, Effect, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { label } from "../../domain/Side.ts"
 import * as StagedRow from "../../domain/StagedRow.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
@@ -48,12 +48,15 @@ export const make = (connection: Connection): Changelog => {
     ),
     claim: Effect.fn("MemoryDatabase.claim")((table, request) => claim(store, table, request)),
     apply: Effect.fn("MemoryDatabase.apply")(function*(table, claimed, options) {
-      const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(claimed.stream))
-      const staged = yield* Stream.runCollect(StagedRow.decode(table)(Stream.fromIterable(chunks)))
-      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+      let bytes = 0
+      const counted = Stream.map(claimed.stream, (chunk) => {
+        bytes += chunk.length
+        return chunk
+      })
+      const staged = yield* StagedRow.decode(table)(counted)
       return yield* step(store, (nowUs) => ({
         bytes,
-        ...apply(store, tableOf(store, table), table, Chunk.toReadonlyArray(staged), options, nowUs)
+        ...apply(store, tableOf(store, table), table, staged, options, nowUs)
       }))
     }),
     finish: Effect.fn("MemoryDatabase.finish")((run) =>
@@ -141,7 +144,7 @@ const readClaim = (
   request: ClaimRequest,
   nowUs: bigint
 ): Read | null => {
-  const keys = pendingKeys(state, table).filter(({ id }) => state.rows.has(id) === (request.phase === "upserts"))
+  const keys = pendingKeys(state, table.key).filter(({ id }) => state.rows.has(id) === (request.phase === "upserts"))
   const claimed: Array<PendingKey> = []
   if (request._tag === "Keys") {
     const wanted = new Set(request.keys.map((key) => idOfKey(state.schema, table.key, key)))

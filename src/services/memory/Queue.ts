@@ -13,11 +13,11 @@ export interface PendingKey {
   readonly entries: ReadonlyArray<Entry>
 }
 
-/** Distinct pending keys in key order. */
-export const pendingKeys = (state: TableState, table: SyncedTable): ReadonlyArray<PendingKey> => {
-  const compare = compareKeys(state.schema, table.key)
+/** Distinct pending keys, their texts in the order of `columns` and they in theirs. */
+export const pendingKeys = (state: TableState, columns: ReadonlyArray<string>): ReadonlyArray<PendingKey> => {
+  const compare = compareKeys(state.schema, columns)
   return Object.entries(Arr.groupBy(state.pending, ({ id }) => id))
-    .map(([id, entries]) => ({ id, key: keyOf(state.schema, table.key, id), entries }))
+    .map(([id, entries]) => ({ id, key: keyOf(state.schema, columns, id), entries }))
     .sort((a, b) => compare(a.key, b.key))
 }
 

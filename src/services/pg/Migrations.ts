@@ -4,8 +4,8 @@
  * defect, and uses the transaction tag that all clients share.)
  */
 import { Effect } from "effect"
-import { ActionNeeded } from "../../domain/SyncError.ts"
 import { label } from "../../domain/Side.ts"
+import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { PgSession } from "./PgSession.ts"
 
 /** A numbered file of `sql/`. */

@@ -1,8 +1,8 @@
 /** Who and what is there in a PostgreSQL database, and what we install in it. */
 import { Clock, Effect } from "effect"
 import { label } from "../../domain/Side.ts"
-import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { SyncedTable, TableShape } from "../../domain/SyncedTable.ts"
+import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { display } from "../../domain/TableName.ts"
 import type { Captured, Catalog, Hello, Identity, Inspected, Remembered } from "../Database.ts"
@@ -74,8 +74,9 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
           ]),
           { ...changing, table: name }
         )
-        const captured: { stem: string; fingerprint: string; adopted: { renamed_to: string; keys: number } | null } = JSON
-          .parse(String(rows[0]!.captured))
+        const captured: { stem: string; fingerprint: string; adopted: { renamed_to: string; keys: number } | null } =
+          JSON
+            .parse(String(rows[0]!.captured))
         stems.note(name, captured.stem, true)
         return {
           fingerprint: captured.fingerprint,
@@ -174,17 +175,20 @@ interface WireShape {
   readonly partition: boolean
   readonly inherits: boolean
   readonly hidden_rows: boolean
-  readonly columns: ReadonlyArray<{
-    readonly name: string
-    readonly type: string
-    readonly base: string
-    readonly not_null: boolean
-    readonly has_default: boolean
-    readonly generated: boolean
-    readonly identity: "always" | "by-default" | null
-  }> | null
+  readonly columns:
+    | ReadonlyArray<{
+      readonly name: string
+      readonly type: string
+      readonly base: string
+      readonly not_null: boolean
+      readonly has_default: boolean
+      readonly generated: boolean
+      readonly identity: "always" | "by-default" | null
+    }>
+    | null
   readonly key: ReadonlyArray<string> | null
   readonly key_constraint: string | null
+  readonly unique_columns: ReadonlyArray<string> | null
   readonly parents: ReadonlyArray<TableName> | null
   readonly before_triggers: ReadonlyArray<string> | null
   readonly after_triggers: ReadonlyArray<string> | null
@@ -215,6 +219,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   })),
   key: wire.key ?? [],
   keyConstraint: wire.key_constraint,
+  uniqueColumns: wire.unique_columns ?? [],
   parents: wire.parents ?? [],
   beforeTriggers: wire.before_triggers ?? [],
   afterTriggers: wire.after_triggers ?? [],
@@ -264,6 +269,10 @@ const inspection = `
       join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
       where i.indrelid = c.oid and i.indisprimary and k.position <= i.indnkeyatts),
     'key_constraint', (select o.conname from pg_constraint o where o.conrelid = c.oid and o.contype = 'p'),
+    'unique_columns', (
+      select jsonb_agg(distinct a.attname) from pg_index i join pg_attribute a
+        on a.attrelid = c.oid and a.attnum = any (i.indkey)
+      where i.indrelid = c.oid and i.indisunique and not i.indisprimary),
     'parents', (
       select jsonb_agg(distinct jsonb_build_object('schema', pn.nspname, 'name', p.relname))
       from pg_constraint o join pg_class p on p.oid = o.confrelid join pg_namespace pn on pn.oid = p.relnamespace
@@ -310,7 +319,8 @@ const describe = Effect.fn("describe")(function*(session: PgSession, name: Table
 })
 
 /** What keeps capture from being installed, as a person must hear it. */
-const explainCapture = (session: PgSession, table: SyncedTable) => <A, E extends { readonly _tag: string }, R>(
+const explainCapture = (session: PgSession, table: SyncedTable) =>
+<A, E extends { readonly _tag: string }, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | ActionNeeded, R> =>
   Effect.mapError(self, (error) =>

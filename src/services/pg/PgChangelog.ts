@@ -6,131 +6,152 @@
  */
 import { Effect } from "effect"
 import type { Version } from "../../domain/decide.ts"
-import { Contended, RowRefused } from "../../domain/SyncError.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import { Contended, RowRefused } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
-import type { Answer, ApplyOptions, Applied, Changelog, Claim, Contested, Identity, Verdict } from "../Database.ts"
-import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
-import type { Stems } from "./Stems.ts"
+import type { Answer, Applied, ApplyOptions, Changelog, Claim, Contested, Identity, Verdict } from "../Database.ts"
 import { beforeMerge, explainRefusal } from "./explainRefusal.ts"
 import { newestMigration } from "./Migrations.ts"
-import type { TableSql } from "./TableSql.ts"
+import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
+import type { Stems } from "./Stems.ts"
+import { bouncesMax, type TableSql } from "./TableSql.ts"
 
 /** The part of `Database` that moves rows. */
-export const make = (session: PgSession, stems: Stems): Changelog => ({
-  ask: (question) =>
-    Effect.gen(function*() {
-      const { note, tables } = question
-      const rows = yield* session.query(
-        "select vaivem.ask($1::text[], $2::text[], $3::uuid, $4::boolean, $5::bigint)::text as answer",
-        [
-          tables.map(({ schema }) => schema),
-          tables.map(({ name }) => name),
-          note?.holder ?? null,
-          note?.otherSideIdle ?? false,
-          note?.notBeforeMs ?? 0
-        ]
+export const make = (session: PgSession, stems: Stems): Changelog => {
+  /** Who asks, by the last question: a cycle that this process finishes is noted as its. */
+  let holder: string | null = null
+  return {
+    ask: (question) =>
+      Effect.gen(function*() {
+        const { note, tables } = question
+        holder = note?.holder ?? holder
+        const rows = yield* session.query(
+          "select vaivem.ask($1::text[], $2::text[], $3::uuid, $4::boolean, $5::bigint)::text as answer",
+          [
+            tables.map(({ schema }) => schema),
+            tables.map(({ name }) => name),
+            note?.holder ?? null,
+            note?.otherSideIdle ?? false,
+            note?.notBeforeMs ?? 0
+          ]
+        )
+        return yield* decodeAnswer(String(rows[0]!.answer), question.tables, stems)
+      }).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", (error) =>
+        // Nothing of ours is there, or only half of it: that is an answer too.
+        Effect.flatMap(
+          isInstalled(session),
+          (there) => there ? Effect.fail(error) : Effect.succeed(nothingInstalled)
+        ))),
+
+    lease: Effect.gen(function*() {
+      const query = yield* session.reserve
+      const rows = yield* query("select pg_try_advisory_lock(hashtextextended('vaivem lease', 0)) as taken")
+      if (rows[0]?.taken !== "t") return false
+      // The connection goes back to the pool with the scope, and the lock must not go with it.
+      yield* Effect.addFinalizer(() =>
+        Effect.ignoreLogged(query("select pg_advisory_unlock(hashtextextended('vaivem lease', 0))"))
       )
-      return yield* decodeAnswer(String(rows[0]!.answer), question.tables, stems)
-    }).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", (error) =>
-      // Nothing of ours is there, or only half of it: that is an answer too.
-      Effect.flatMap(isInstalled(session), (there) => there ? Effect.fail(error) : Effect.succeed(nothingInstalled)))),
-
-  lease: Effect.gen(function*() {
-    const query = yield* session.reserve
-    const rows = yield* query("select pg_try_advisory_lock(hashtextextended('vaivem lease', 0)) as taken")
-    if (rows[0]?.taken !== "t") return false
-    // The connection goes back to the pool with the scope, and the lock must not go with it.
-    yield* Effect.addFinalizer(() =>
-      Effect.ignoreLogged(query("select pg_advisory_unlock(hashtextextended('vaivem lease', 0))"))
-    )
-    return true
-  }),
-
-  claim: (table, request) =>
-    Effect.gen(function*() {
-      const sql = yield* stems.sqlOf(table)
-      const tx = yield* session.begin({ isolation: "repeatable read", table: table.name, script: [sql.makeClaim] })
-      for (let anyHeld = false;; anyHeld = true) {
-        const found = request._tag === "Keys"
-          ? yield* tx.query(sql.claimKeys(request.phase), columnsOf(table, request.keys))
-          : yield* tx.query(
-            sql.claimNext(request.phase, request.after !== null, yield* stems.mayHaveQuarantine(table)),
-            [request.rows, ...(request.after ?? [])]
-          )
-        const row = found[0]
-        if (row === undefined) {
-          if (anyHeld) yield* tx.commit()
-          return null
-        }
-        const held = Number(row.bounces) >= 4 && request._tag === "Next"
-        if (!held) return claimOf(tx, sql, request.phase, Number(row.rows), Number(row.moves), JSON.parse(String(row.last)))
-        yield* tx.query(sql.holdBouncing, [bouncing])
-        const left = (yield* tx.query(sql.claimed))[0]
-        stems.noteQuarantine(table)
-        if (Number(left?.rows) > 0) {
-          return claimOf(tx, sql, request.phase, Number(left!.rows), Number(left!.moves), JSON.parse(String(row.last)))
-        }
-      }
+      return true
     }),
 
-  apply: (table, claim, options) =>
-    Effect.scoped(Effect.gen(function*() {
-      const sql = yield* stems.sqlOf(table)
-      const tx = yield* session.begin({
-        table: table.name,
-        primaryKey: table.shapes[session.side].keyConstraint,
-        script: [sql.applying, sql.makeStage]
-      })
-      const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
-      const kept = yield* judge(tx, sql, options)
-      const guarded = table.shapes[session.side].beforeTriggers.length > 0
-      const merged = yield* merge(tx, sql, { moves: claim.moves > 0, guarded, contested: kept.contested }).pipe(
-        Effect.catchTag("RowRefused", (error) =>
-          claim.rows === 1 ? explainRefusal(tx, sql, table, error) : Effect.fail(error))
-      )
-      if (merged.raced) return yield* raced(session, table)
-      if (merged.dropped !== null) return yield* dropped(session, table, merged.dropped)
-      yield* tx.commit()
-      const { deleted, inserted, updated } = merged
-      return {
-        inserted,
-        updated,
-        deleted,
-        bytes,
-        conflicts: kept.overwritten,
-        kept: kept.numbers,
-        locked: kept.locked
-      } satisfies Applied
-    })),
+    claim: (table, request) =>
+      Effect.gen(function*() {
+        const sql = yield* stems.sqlOf(table)
+        const tx = yield* session.begin({ isolation: "repeatable read", table: table.name, script: [sql.makeClaim] })
+        for (let anyHeld = false;; anyHeld = true) {
+          const found = request._tag === "Keys"
+            ? yield* tx.query(sql.claimKeys(request.phase), columnsOf(table, request.keys))
+            : yield* tx.query(
+              sql.claimNext(request.phase, request.after !== null, yield* stems.mayHaveQuarantine(table)),
+              [request.rows, ...(request.after ?? [])]
+            )
+          const row = found[0]
+          if (row === undefined) {
+            if (anyHeld) yield* tx.commit()
+            return null
+          }
+          const held = Number(row.bounces) >= bouncesMax && request._tag === "Next"
+          if (!held) {
+            return claimOf(tx, sql, request.phase, Number(row.rows), Number(row.moves), JSON.parse(String(row.last)))
+          }
+          yield* tx.query(sql.holdBouncing, [bouncing])
+          const left = (yield* tx.query(sql.claimed))[0]
+          stems.noteQuarantine(table)
+          if (Number(left?.rows) > 0) {
+            return claimOf(
+              tx,
+              sql,
+              request.phase,
+              Number(left!.rows),
+              Number(left!.moves),
+              JSON.parse(String(row.last))
+            )
+          }
+        }
+      }),
 
-  finish: (run) =>
-    session.transaction(Effect.gen(function*() {
-      const { sql } = session
-      yield* session.run(sql`update vaivem.pairs set finished_at = clock_timestamp(), cycles = cycles + 1`)
-      if (run === null) return
-      yield* session.run(sql`insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
+    apply: (table, claim, options) =>
+      Effect.scoped(Effect.gen(function*() {
+        const sql = yield* stems.sqlOf(table)
+        const tx = yield* session.begin({
+          table: table.name,
+          primaryKey: table.shapes[session.side].keyConstraint,
+          searchPath: "theirs",
+          script: [sql.applying, sql.makeStage]
+        })
+        const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
+        const kept = yield* judge(tx, sql, options)
+        const guarded = table.shapes[session.side].beforeTriggers.length > 0
+        const merged = yield* merge(tx, sql, { moves: claim.moves > 0, guarded, contested: kept.contested }).pipe(
+          Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
+        )
+        if (merged.raced) return yield* raced(session, table)
+        if (merged.dropped !== null) return yield* dropped(session, table, merged.dropped)
+        yield* tx.commit()
+        const { deleted, inserted, updated } = merged
+        return {
+          inserted,
+          updated,
+          deleted,
+          bytes,
+          conflicts: kept.overwritten,
+          kept: kept.numbers,
+          locked: kept.locked
+        } satisfies Applied
+      })),
+
+    finish: (run) =>
+      session.transaction(Effect.gen(function*() {
+        const { sql } = session
+        yield* session.run(sql`update vaivem.pairs
+        set finished_at = clock_timestamp(), finished_by = ${holder}::uuid, cycles = cycles + 1`)
+        if (run === null) return
+        yield* session.run(sql`insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
         values (${run.startedAt}, ${run.durationMs}, ${run.outcome}, ${JSON.stringify(run.push)}::jsonb,
           ${JSON.stringify(run.pull)}::jsonb, ${run.error})`)
-      yield* session.run(sql`delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}::bigint`)
-    })),
+        yield* session.run(
+          sql`delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}::bigint`
+        )
+      })),
 
-  purge: (name, olderThanMs) =>
-    Effect.gen(function*() {
-      const stem = yield* stems.stemOf(name)
-      if (stem === null) return 0
-      const rows = yield* session.query(
-        `with gone as (delete from vaivem.${stems.quoted(`${stem}_history`)}
+    purge: (name, olderThanMs) =>
+      Effect.gen(function*() {
+        const stem = yield* stems.stemOf(name)
+        if (stem === null) return 0
+        const rows = yield* session.query(
+          `with gone as (delete from vaivem.${stems.quoted(`${stem}_history`)}
            where synced_at < clock_timestamp() - $1::bigint * interval '1 millisecond' returning 1)
          select count(*) as purged from gone`,
-        [olderThanMs]
-      )
-      return Number(rows[0]!.purged)
-    })
-})
+          [olderThanMs]
+        )
+        return Number(rows[0]!.purged)
+      })
+  }
+}
 
 const runsKept = 10_000
-const bouncing = "This row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
+const bouncing =
+  "bounces: this row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
   + "to undo what the other one does. Change one of the triggers, then run `quarantine retry`."
 
 const claimOf = (
@@ -219,6 +240,7 @@ const merge = Effect.fn("merge")(function*(
     ["moved", facts.moves ? sql.move : null],
     ["expected", facts.guarded ? sql.expected : null],
     ["updated", sql.update],
+    ["rekeyed", sql.updateUnique],
     ["inserted", sql.insert],
     ["deleted", sql.delete],
     ...(facts.contested ? sql.settle.map((text): readonly [string, string] => ["settle", text]) : []),
@@ -231,7 +253,11 @@ const merge = Effect.fn("merge")(function*(
   const results = yield* tx.script(present.map(([, text]) => text))
   const result = (name: string) => results[present.findIndex(([found]) => found === name)]
   const count = (name: string) => result(name)?.count ?? 0
-  const written = { updated: count("updated"), inserted: count("inserted"), deleted: count("deleted") }
+  const written = {
+    updated: count("updated") + count("rekeyed"),
+    inserted: count("inserted"),
+    deleted: count("deleted")
+  }
   return {
     ...written,
     updated: written.updated + count("moved"),
@@ -240,7 +266,10 @@ const merge = Effect.fn("merge")(function*(
   } satisfies Merged
 })
 
-const droppedRows = (expected: Row | undefined, written: Readonly<Record<"updated" | "inserted" | "deleted", number>>) => {
+const droppedRows = (
+  expected: Row | undefined,
+  written: Readonly<Record<"updated" | "inserted" | "deleted", number>>
+) => {
   if (expected === undefined) return null
   const missing = (["updated", "inserted", "deleted"] as const).reduce(
     (sum, name) => sum + Number(expected[name]) - written[name],
@@ -271,7 +300,9 @@ const dropped = (session: PgSession, table: SyncedTable, rows: number) =>
 
 const isInstalled = (session: PgSession) =>
   Effect.map(
-    session.query("select to_regclass('vaivem.migrations') is not null and to_regproc('vaivem.ask') is not null as there"),
+    session.query(
+      "select to_regclass('vaivem.migrations') is not null and to_regproc('vaivem.ask') is not null as there"
+    ),
     (rows) => rows[0]?.there === "t"
   )
 

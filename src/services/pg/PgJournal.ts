@@ -2,14 +2,14 @@
 import { Effect } from "effect"
 import type { Side } from "../../domain/Side.ts"
 import { label } from "../../domain/Side.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
-import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { display } from "../../domain/TableName.ts"
 import type { Conflict, Journal, Quarantined, Run, SideStatus } from "../Database.ts"
-import type { PgSession, Row } from "./PgSession.ts"
 import { insertProbe } from "./insertProbe.ts"
+import type { PgSession, Row } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import type { TableSql } from "./TableSql.ts"
 
@@ -66,7 +66,7 @@ export const make = (session: PgSession, stems: Stems): Journal => {
         const found = yield* conflict(id)
         if (found === null || found.restoredAt !== null) return yield* notRestorable(session, table, id, found)
         const rowSql = yield* stems.sqlOf(table)
-        yield* transaction(restoreRow(session, table, rowSql, found), { table: table.name })
+        yield* transaction(restoreRow(session, table, rowSql, found), { table: table.name, searchPath: "theirs" })
       }),
 
     quarantined: (table) =>
@@ -140,21 +140,27 @@ export const make = (session: PgSession, stems: Stems): Journal => {
     read: (table, key) =>
       Effect.gen(function*() {
         const s = yield* stems.sqlOf(table)
-        const rows = yield* transaction(query(`select ${s.tTexts}::text as texts from ${s.t} t where ${s.keyIs("t")}`, key), {
-          table: table.name
-        })
+        const rows = yield* transaction(
+          query(`select ${s.tTexts}::text as texts from ${s.t} t where ${s.keyIs("t")}`, key),
+          {
+            table: table.name
+          }
+        )
         return rows[0] === undefined ? null : JSON.parse(String(rows[0].texts)) as Record<string, string | null>
       }),
 
     remove: (table, key) =>
       Effect.gen(function*() {
         const s = yield* stems.sqlOf(table)
-        yield* transaction(query(`delete from ${s.t} t where ${s.keyIs("t")}`, key), { table: table.name })
+        yield* transaction(query(`delete from ${s.t} t where ${s.keyIs("t")}`, key), {
+          table: table.name,
+          searchPath: "theirs"
+        })
       })
   }
 }
 
-const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 const conflicts = `select id, table_schema, table_name, to_jsonb(key)::text as key, reason, policy, lost_operation,
   lost::text as lost, won::text as won, ${iso("decided_at")} as decided_at, ${iso("restored_at")} as restored_at
@@ -204,9 +210,9 @@ const noteRefusal = (s: TableSql, table: SyncedTable) => `
   on conflict (table_schema, table_name, key) do update set
     change_id = excluded.change_id, sqlstate = excluded.sqlstate, message = excluded.message,
     constraint_name = excluded.constraint_name, blocked_by = excluded.blocked_by,
-    attempts = case when q.change_id = excluded.change_id then q.attempts + 1 else 1 end,
+    attempts = q.attempts + 1,
     next_attempt_at = clock_timestamp() + case
-      when q.change_id <> excluded.change_id or q.attempts < 5 then interval '0'
+      when q.attempts < 5 then interval '0'
       else least(60, 2 ^ least(q.attempts - 5, 10)) * interval '1 minute' end`
 
 /** Journals this side's version of a key. Parameters: the key's texts, then the key as an array. */
@@ -217,7 +223,9 @@ const journalOwn = (s: TableSql, table: SyncedTable, reason: string, keys: numbe
   from (select 1) one left join (
     select true as there, ${s.tTexts} as texts from ${s.t} t where ${s.keyIs("t")}) t on true`
 
-const lastRun = `select ${iso("started_at")} as started_at, duration_ms, outcome, push::text as push, pull::text as pull, error
+const lastRun = `select ${
+  iso("started_at")
+} as started_at, duration_ms, outcome, push::text as push, pull::text as pull, error
   from vaivem.runs order by id desc limit 1`
 
 const runOf = (row: Row): Run => ({
@@ -236,16 +244,22 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems
     [relation]
   ))[0]!
   const rows = there.rows === "t"
-    ? Number((yield* session.transaction(session.query(`select count(*) as n from ${relation}`), {
-      table: name,
-      statementTimeoutMs: 60_000
-    }))[0]!.n)
+    ? Number(
+      (yield* session.transaction(session.query(`select count(*) as n from ${relation}`), {
+        table: name,
+        statementTimeoutMs: 60_000
+      }))[0]!.n
+    )
     : null
   const stem = there.ours === "t" ? yield* stems.stemOf(name) : null
   const none = { name, rows, pending: 0, quarantined: 0, conflicts: 0, open: 0, oldestPendingSeconds: null }
   if (stem === null) return none
+  const keys = (yield* session.query("select cardinality(key_columns) as n from vaivem.tables where stem = $1", [stem]))
+    .flatMap((row) => Array.from({ length: Number(row.n) }, (_, index) => `k${index + 1}`)).join(", ")
   const counts = (yield* session.query(
-    `select (select count(*) from vaivem.${stems.quoted(`${stem}_pending`)}) as pending,
+    `select (select count(*) from (select distinct ${keys} from vaivem.${
+      stems.quoted(`${stem}_pending`)
+    }) k) as pending,
        (select extract(epoch from clock_timestamp() - min(changed_at))::bigint
         from vaivem.${stems.quoted(`${stem}_pending`)} where changed_at > '-infinity') as oldest,
        (select count(*) from vaivem.quarantine where table_schema = $1 and table_name = $2) as quarantined,
@@ -299,8 +313,12 @@ const writeTexts = Effect.fn("writeTexts")(function*(
     const column = columns[index]!
     const given = `$${offset + index + 1}::text::${column.type}`
     if (column.name !== table.stamp) return given
-    const now = column.base === "timestamp without time zone" ? "(clock_timestamp() at time zone 'UTC')" : "clock_timestamp()"
-    const newer = `(select greatest(${now}, t.${quoted(column.name)} + interval '1 microsecond') from ${s.t} t where ${s.keyIs("t")})`
+    const now = column.base === "timestamp without time zone"
+      ? "(clock_timestamp() at time zone 'UTC')"
+      : "clock_timestamp()"
+    const newer = `(select greatest(${now}, t.${quoted(column.name)} + interval '1 microsecond') from ${s.t} t where ${
+      s.keyIs("t")
+    })`
     // The text is named so that the parameter has a type even though its value is not used.
     return `coalesce(${newer}, ${now}, ${given})`
   }
@@ -336,4 +354,7 @@ const notRestorable = (session: PgSession, table: SyncedTable, id: string, found
   })
 
 const ambiguous = (session: PgSession, what: string, id: string): SyncError =>
-  new ActionNeeded({ side: session.side, message: `More than one ${what} has an id that begins with ${id}. Give more of it.` })
+  new ActionNeeded({
+    side: session.side,
+    message: `More than one ${what} has an id that begins with ${id}. Give more of it.`
+  })

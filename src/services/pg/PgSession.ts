@@ -29,11 +29,16 @@ export interface PgSession {
   /** Begins a transaction with the pinned settings. It is rolled back when the scope closes before `commit`. */
   readonly begin: (options?: BeginOptions) => Effect.Effect<Transaction, SyncError, Scope.Scope>
   /** Runs `self` in one transaction of this database; `sql` joins it, by a tag that only this database has. */
-  readonly transaction: <A, E, R>(self: Effect.Effect<A, E, R>, options?: BeginOptions) => Effect.Effect<A, E | SyncError, R>
+  readonly transaction: <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options?: BeginOptions
+  ) => Effect.Effect<A, E | SyncError, R>
   /** Statements of fixed tables: in the current `transaction` of this database, or on a connection of their own. */
   readonly sql: Statement.Constructor
   /** Runs a statement made by `sql`, with its error sorted. */
-  readonly run: <A extends object = Row>(statement: Statement.Statement<A>) => Effect.Effect<ReadonlyArray<A>, SyncError>
+  readonly run: <A extends object = Row>(
+    statement: Statement.Statement<A>
+  ) => Effect.Effect<ReadonlyArray<A>, SyncError>
   /** One statement on a connection of its own, or in the current `transaction`. */
   readonly query: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
   /** A connection of its own for the scope, outside any transaction: for advisory locks that live as long. */
@@ -48,6 +53,11 @@ export interface BeginOptions {
   readonly primaryKey?: string | null
   /** Bound on any one statement. Default 7,500: under the 8 s that a batch may take (promise 9). */
   readonly statementTimeoutMs?: number
+  /**
+   * `theirs` where the user's own triggers fire: their functions may look for tables where the role's search_path says.
+   * Our own statements are schema-qualified everywhere. Default: pinned, so that regclass and the like print alike.
+   */
+  readonly searchPath?: "pinned" | "theirs"
   /** More settings for the transaction, as `[name, value]`. */
   readonly settings?: ReadonlyArray<readonly [string, string]>
   /** Statements to send along with BEGIN, in the same round trip. */
@@ -130,7 +140,7 @@ export const make = Effect.fn("PgSession.make")(function*(target: ConnectionTarg
  */
 const pinned = (options: BeginOptions | undefined): string => {
   const settings: ReadonlyArray<readonly [string, string]> = [
-    ["search_path", "pg_catalog"],
+    ...(options?.searchPath === "theirs" ? [] : [["search_path", "pg_catalog"] as const]),
     ["DateStyle", "ISO, YMD"],
     ["IntervalStyle", "postgres"],
     ["TimeZone", "UTC"],
@@ -149,7 +159,9 @@ const pinned = (options: BeginOptions | undefined): string => {
     ...(options?.settings ?? [])
   ]
   return `select ${
-    settings.map(([name, value]) => `set_config(${Pg.escapeLiteral(name)}, ${Pg.escapeLiteral(value)}, true)`).join(", ")
+    settings.map(([name, value]) => `set_config(${Pg.escapeLiteral(name)}, ${Pg.escapeLiteral(value)}, true)`).join(
+      ", "
+    )
   }`
 }
 
@@ -275,7 +287,8 @@ const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transactio
 
 /** The same connection as `@effect/sql` wants it. */
 const connectionOf = (client: Client): Connection => {
-  const rows = (text: string, values: ReadonlyArray<unknown>) => onClient(client, (cause) => cause as SyncError).query(text, values).pipe(Effect.mapError(toSqlError))
+  const rows = (text: string, values: ReadonlyArray<unknown>) =>
+    onClient(client, (cause) => cause as SyncError).query(text, values).pipe(Effect.mapError(toSqlError))
   return {
     execute: rows,
     executeRaw: rows,

@@ -4,9 +4,9 @@
  */
 import { Effect } from "effect"
 import * as Pg from "pg"
+import type { SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
-import type { SyncedTable } from "../../domain/SyncedTable.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { display } from "../../domain/TableName.ts"
 import type { PgSession } from "./PgSession.ts"

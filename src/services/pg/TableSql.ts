@@ -24,7 +24,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const pending = `vaivem.${id(`${stem}_pending`)}`
   const history = `vaivem.${id(`${stem}_history`)}`
   const here = `${text(name.schema)}, ${text(name.name)}`
-  const isHere = (alias: string) => `${alias}.table_schema = ${text(name.schema)} and ${alias}.table_name = ${text(name.name)}`
+  const isHere = (alias: string) =>
+    `${alias}.table_schema = ${text(name.schema)} and ${alias}.table_name = ${text(name.name)}`
 
   const numbers = key.map((_, index) => index + 1)
   const ks = (alias: string) => numbers.map((n) => `${alias}.k${n}`).join(", ")
@@ -50,8 +51,20 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const equal = values.length === 0 ? "true" : `row(${tRow})::record *= row(${sRow})::record`
   const assignments = writable.map((column) => `${id(column)} = s.${staged(column)}`)
 
+  const unique = values.filter((column) => shape.uniqueColumns.includes(column))
+  const uniqueDiffers = unique.length === 0
+    ? "false"
+    : `row(${unique.map((column) => `t.${id(column)}`).join(", ")})::record *<> row(${
+      unique.map((column) => `s.${staged(column)}`).join(", ")
+    })::record`
+  const updating = (columns: ReadonlyArray<string>, which: string) =>
+    columns.length === 0 ?
+      null :
+      `update ${t} t set ${columns.map((column) => `${id(column)} = s.${staged(column)}`).join(", ")}
+      from pg_temp.vaivem_stage s where ${tIs("s")} and s.present and ${applies} and ${differs} and ${which}`
+
   const micros = (expression: string) =>
-    `case when ${expression} = 'infinity' then 9223372036854775807 when ${expression} = '-infinity' then -9223372036854775807`
+    `case when ${expression} is null then null when ${expression} = 'infinity' then 9223372036854775807 when ${expression} = '-infinity' then -9223372036854775807`
     + ` else least(extract(epoch from ${expression}) * 1000000, 9223372036854775807)::bigint end`
   /** Stamp of a row that is there; of one that isn't, when its change was logged. */
   const stampUs = (changedAt: string) => micros(table.stamp === null ? changedAt : `t.${id(table.stamp)}`)
@@ -75,20 +88,35 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const rowHash = `hashtextextended(row(${table.columns.map(hashed).join(", ")})::text collate "C", 1)`
   const keyText = `concat_ws('|', ${key.map((column) => `t.${id(column)}::text`).join(", ")})`
 
-  const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${keyTexts("p")})`
+  const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${
+    keyTexts("p")
+  })`
   const isThere = `exists (select from ${t} t where ${tIs("p")})`
   const inPhase = (phase: Phase) => (phase === "upserts" ? isThere : `not ${isThere}`)
   const anyPending = `exists (select from ${pending})`
 
+  /** The old key travels only while it is gone here and pending itself: then the new one may take its place there. */
+  const travellingWas = (n: number) =>
+    `case when x.was1 is not null and not exists (select from ${t} o where ${tIs("x", "was", "o")})
+          and exists (select from ${pending} o where ${
+      numbers.map((m) => `o.k${m} = x.was${m}`).join(" and ")
+    }) then x.was${n} end`
   const claimInto = (from: string, where: string, phase: Phase, limit: string) => `
     with claimed as (
       insert into pg_temp.vaivem_claim (n, ${numbers.map((n) => `k${n}`).join(", ")}, change_id, changed_at, bounces, ${
     numbers.map((n) => `was${n}`).join(", ")
   })
-      select row_number() over (order by ${ks("x")}), x.*
+      select row_number() over (order by ${ks("x")}), ${ks("x")}, x.change_id, x.changed_at, x.bounces,
+        ${numbers.map(travellingWas).join(", ")}
       from (
-        select ${ks("p")}, max(p.change_id), max(p.changed_at), (max(p.change_id * 256 + p.bounces) & 255)::smallint,
-          ${numbers.map((n) => `(array_agg(p.was${n}) filter (where p.was1 is not null))[1]`).join(", ")}
+        select ${ks("p")}, max(p.change_id) as change_id, max(p.changed_at) as changed_at,
+          (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces,
+          ${
+    numbers.map((n) =>
+      `(array_agg(p.was${n} order by p.change_id desc) filter (where p.was1 is not null))[1] as was${n}`
+    )
+      .join(", ")
+  }
         from ${pending} p ${from}
         where ${where}
         group by ${ks("p")}
@@ -101,10 +129,6 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     select count(*) over () as rows, count(was1) over () as moves, max(bounces) over () as bounces,
       to_jsonb(key)::text as last
     from claimed order by n desc limit 1`
-
-  /** `was` travels only while the old key is gone here, so that the new one may take its place there. */
-  const travellingWas = (n: number) =>
-    `case when c.was1 is not null and not exists (select from ${t} o where ${tIs("c", "was", "o")}) then c.was${n} end`
 
   const stageColumns = [
     "n",
@@ -133,7 +157,9 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       claimInto(
         "",
         [
-          ...(after ? [`(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 2}::text::${type}`).join(", ")})`] : []),
+          ...(after
+            ? [`(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 2}::text::${type}`).join(", ")})`]
+            : []),
           ...(quarantine ? [notQuarantined] : []),
           "true"
         ].join(" and "),
@@ -157,15 +183,16 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       on conflict (table_schema, table_name, key) do update
         set change_id = excluded.change_id, message = excluded.message, next_attempt_at = 'infinity'`,
     claimed: `select count(*) as rows, count(c.was1) as moves from pg_temp.vaivem_claim c`,
-    copyClaim: (phase: Phase) => `copy (
+    copyClaim: (phase: Phase) =>
+      `copy (
       select c.n, c.change_id, ${phase === "upserts" ? "true" : "false"},
         ${phase === "upserts" ? stampUs("c.changed_at") : micros("c.changed_at")}, c.changed_at, c.bounces,
-        ${numbers.map(travellingWas).join(", ")},
+        ${wass("c")},
         ${
-      table.columns.map((column) =>
-        key.includes(column) ? `c.${staged(column)}` : phase === "upserts" ? `t.${id(column)}` : "null"
-      ).join(", ")
-    }
+        table.columns.map((column) =>
+          key.includes(column) ? `c.${staged(column)}` : phase === "upserts" ? `t.${id(column)}` : "null"
+        ).join(", ")
+      }
       from pg_temp.vaivem_claim c ${phase === "upserts" ? `join ${t} t on ${tIs("c")}` : ""}
       order by c.n) to stdout`,
     /** $1 numbers that stay pending. */
@@ -174,34 +201,43 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       `with gone as (delete from ${pending} p using pg_temp.vaivem_claim c where ${same("p", "c")} returning p.*)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
-      `delete from vaivem.quarantine q using pg_temp.vaivem_claim c where ${isHere("q")} and q.key = ${keyTexts("c")}`
+      `delete from vaivem.quarantine q using pg_temp.vaivem_claim c where ${isHere("q")} and q.key = ${keyTexts("c")}`,
+      `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
+       where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
+         and q.blocked_by in (select ${keyTexts("c")} from pg_temp.vaivem_claim c)`
     ],
     // ---- target ----------------------------------------------------------------------------------------------------
     applying: `select set_config('vaivem.applying', format('%I.%I', ${text(name.schema)}, ${text(name.name)}), true)`,
     makeStage: `create temp table vaivem_stage on commit drop as
       select 0 as n, 0::bigint as change_id, true as present, 0::bigint as stamp_us, now() as changed_at,
-        0::smallint as bounces, ${wass("p")}, ${ks("p")}, ${values.length === 0 ? "" : `${
-      values.map((column) => `t.${id(column)} as ${staged(column)}`).join(", ")
-    }, `}null::bigint as newest, null::text as verdict
+        0::smallint as bounces, ${wass("p")}, ${ks("p")}, ${
+      values.length === 0 ? "" : `${values.map((column) => `t.${id(column)} as ${staged(column)}`).join(", ")}, `
+    }null::bigint as newest, null::text as verdict
       from ${pending} p, ${t} t with no data`,
     copyStage: `copy pg_temp.vaivem_stage (${stageColumns.join(", ")}) from stdin`,
     /** Locks in key order, so that two of us, or an app that does the same, can't deadlock. */
     lockWaiting: `select count(*) from (
       select from ${t} t join pg_temp.vaivem_stage s on ${tIs("s")} order by s.n for no key update of t) x`,
     lockSkipping: `with locked as (
-        select s.n from ${t} t join pg_temp.vaivem_stage s on ${tIs("s")} order by s.n for no key update of t skip locked)
+        select s.n from ${t} t join pg_temp.vaivem_stage s on ${
+      tIs("s")
+    } order by s.n for no key update of t skip locked)
       update pg_temp.vaivem_stage s set verdict = 'locked'
       where exists (select from ${t} t where ${tIs("s")}) and not exists (select from locked l where l.n = s.n)`,
     /** In a statement of its own after the locks: in one statement the change that the lock waited for is missed. */
     judge: `with found as (
         select s.n, p.newest, t.${id(key[0]!)} is not null as there,
-          case when t.${id(key[0]!)} is null then ${micros("p.changed_at")} else ${stampUs("p.changed_at")} end as target_us,
+          case when t.${id(key[0]!)} is null then ${micros("p.changed_at")} else ${
+      stampUs("p.changed_at")
+    } end as target_us,
           case when s.present and t.${id(key[0]!)} is not null then ${equal}
             else s.present = (t.${id(key[0]!)} is not null) end as equal,
           exists (select from ${history} h where ${same("h", "s")} and h.source_change_id = s.change_id) as applied
         from pg_temp.vaivem_stage s
         cross join lateral (
-          select max(p.change_id) as newest, max(p.changed_at) as changed_at from ${pending} p where ${same("p", "s")}) p
+          select max(p.change_id) as newest, max(p.changed_at) as changed_at from ${pending} p where ${
+      same("p", "s")
+    }) p
         left join ${t} t on ${tIs("s")}
         where ${anyPending} and p.newest is not null and s.verdict is null)
       update pg_temp.vaivem_stage s set newest = f.newest, verdict = 'contested' from found f where s.n = f.n
@@ -221,19 +257,26 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         count(*) filter (where not s.present and t.${id(key[0]!)} is not null) as deleted
       from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")}
       where ${applies}`,
-    move: key.some((column) => typeOf(column).identity === "always") ? null : `update ${t} t set ${[...key.map((column) => `${id(column)} = s.${staged(column)}`), ...assignments].join(", ")}
+    move: key.some((column) => typeOf(column).identity === "always") ?
+      null :
+      `update ${t} t set ${[...key.map((column) => `${id(column)} = s.${staged(column)}`), ...assignments].join(", ")}
       from pg_temp.vaivem_stage s
       where ${tIs("s", "was")} and s.was1 is not null and s.present and s.verdict is null
         and not exists (select from ${t} n where ${tIs("s", "k", "n")})`,
-    journal: `insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost, won, lost_stamp)
+    journal:
+      `insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost, won, lost_stamp)
       select ${here}, ${keyTexts("s")}, 'conflict', ${text(table.policy)},
         case when t.${id(key[0]!)} is null then 'DELETE' else 'UPSERT' end,
         case when t.${id(key[0]!)} is not null then ${tTexts} end,
         case when s.present then ${sTexts} end,
         ${table.stamp === null ? "null" : `t.${id(table.stamp)}::timestamptz`}
       from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")} where s.verdict = 'overwrite'`,
-    update: assignments.length === 0 ? null : `update ${t} t set ${assignments.join(", ")} from pg_temp.vaivem_stage s
-      where ${tIs("s")} and s.present and ${applies} and ${differs}`,
+    /**
+     * In two statements, because an UPDATE that names a column of a unique index locks the row against an app that adds
+     * a child to it, even if the column keeps its value (with a BEFORE trigger on the table, and the touch trigger is one).
+     */
+    update: updating(writable.filter((column) => !shape.uniqueColumns.includes(column)), `not (${uniqueDiffers})`),
+    updateUnique: unique.length === 0 ? null : updating(writable, uniqueDiffers),
     insert: `insert into ${t} (${table.columns.map(id).join(", ")}) overriding system value
       select ${table.columns.map((column) => `s.${staged(column)}`).join(", ")} from pg_temp.vaivem_stage s
       where s.present and ${applies} and not exists (select from ${t} t where ${tIs("s")}) order by s.n`,
@@ -256,7 +299,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       from pg_temp.vaivem_stage s where s.verdict is null or s.verdict in ('overwrite', 'agree')`,
     /** A quarantined row of this side may pass now that the row that blocked it has changed. */
     wakeBlocked: `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
-      where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.blocked_by in (
+      where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
+        and q.blocked_by in (
         select ${keyTexts("s")} from pg_temp.vaivem_stage s where ${applies} or s.verdict = 'agree')`,
     checkDeferred: "set constraints all immediate",
     /** Changes of rows that we wrote, made after we judged them: then the batch was judged on stale eyes. */
@@ -269,26 +313,30 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         columns.map((column) => `t.${id(column)} = s.${staged(column)}`).join(" and ")
       } where not (${tIs("s")}) limit 1`,
     // ---- comparing -------------------------------------------------------------------------------------------------
-    digest: (of: number) => `select ${bucket(of)} as bucket, count(*) as rows, sum(${rowHash})::text as hash
+    digest: (of: number) =>
+      `select ${bucket(of)} as bucket, count(*) as rows, sum(${rowHash})::text as hash
       from ${t} t group by 1`,
     copyDigests: (buckets: BucketSet) =>
       `copy (select ${rowHash}, ${key.map((column) => `t.${id(column)}`).join(", ")} from ${t} t where ${
         inBuckets(buckets)
       }) to stdout`,
-    makeTheirs: `create temp table vaivem_theirs on commit drop as select 0::bigint as hash, ${ks("p")} from ${pending} p with no data`,
+    makeTheirs: `create temp table vaivem_theirs on commit drop as select 0::bigint as hash, ${
+      ks("p")
+    } from ${pending} p with no data`,
     copyTheirs: `copy pg_temp.vaivem_theirs (hash, ${numbers.map((n) => `k${n}`).join(", ")}) from stdin`,
-    makeDifferences: (buckets: BucketSet) => `create temp table vaivem_differences on commit drop as
+    makeDifferences: (buckets: BucketSet) =>
+      `create temp table vaivem_differences on commit drop as
       select ${key.map((column, index) => `t.${id(column)} as k${index + 1}`).join(", ")}, o.hash is null as only_here,
         exists (select from ${pending} p where ${tIs("p")}) as pending
       from ${t} t left join pg_temp.vaivem_theirs o on ${tIs("o")}
       where ${inBuckets(buckets)} and o.hash is distinct from ${rowHash}`,
-    differences: `select count(*) filter (where d.only_here) as only_here, count(*) filter (where not d.only_here) as different,
+    differences:
+      `select count(*) filter (where d.only_here) as only_here, count(*) filter (where not d.only_here) as different,
         count(*) filter (where d.pending) as pending from pg_temp.vaivem_differences d`,
     sample: `select to_jsonb(${keyTexts("d")})::text as key, d.only_here, d.pending from pg_temp.vaivem_differences d
       order by ${ks("d")} limit $1::bigint`,
-    markDifferences: (onlyHere: boolean) => `insert into ${pending} (operation, ${
-      numbers.map((n) => `k${n}`).join(", ")
-    }, changed_at)
+    markDifferences: (onlyHere: boolean) =>
+      `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
       select 'MARK', ${ks("d")}, '-infinity' from pg_temp.vaivem_differences d
       where not d.pending ${onlyHere ? "and d.only_here" : ""}`,
     count: `select count(*) as rows from ${t}`,
@@ -304,8 +352,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     isHere,
     here,
     newestOf: keyOf,
-    markKey: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")})
-      select 'MARK', ${keyTypes.map((type, index) => `$${index + 1}::text::${type}`).join(", ")}`,
+    markKey: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
+      select 'MARK', ${keyTypes.map((type, index) => `$${index + 1}::text::${type}`).join(", ")}, '-infinity'`,
     dueKeys: `select to_jsonb(q.key)::text as key from vaivem.quarantine q
       where ${isHere("q")} and (q.next_attempt_at <= clock_timestamp()
         or q.change_id < (select max(p.change_id) from ${pending} p where ${
@@ -325,4 +373,4 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
 }
 
 /** A key that travelled this often without an app's write is held. */
-const bouncesMax = 4
+export const bouncesMax = 3

@@ -1,7 +1,7 @@
 /** Finds the row that stands in the way of a refused one, so that quarantine can name it and try again when it changes. */
 import { Effect } from "effect"
-import { RowRefused } from "../../domain/SyncError.ts"
 import type { SyncedTable } from "../../domain/SyncedTable.ts"
+import { RowRefused } from "../../domain/SyncError.ts"
 import type { Transaction } from "./PgSession.ts"
 import type { TableSql } from "./TableSql.ts"
 

@@ -1,8 +1,8 @@
 /** Makes a row for `probe` that satisfies a table's own constraints, as far as they can be known from the catalog. */
 import { Effect } from "effect"
-import { ActionNeeded } from "../../domain/SyncError.ts"
 import { label } from "../../domain/Side.ts"
 import type { Column, Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import { ActionNeeded } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import type { PgSession, Row } from "./PgSession.ts"
 
@@ -29,7 +29,8 @@ export const insertProbe = Effect.fn("insertProbe")(function*(session: PgSession
     return yield* new ActionNeeded({
       side: session.side,
       table: table.name,
-      message: `No probe can be made for ${display(table.name)} on the ${label(session.side)} side: column "${missing.name}" `
+      message:
+        `No probe can be made for ${display(table.name)} on the ${label(session.side)} side: column "${missing.name}" `
         + `(${missing.type}) needs a value that can't be guessed.`
     })
   }
@@ -38,11 +39,13 @@ export const insertProbe = Effect.fn("insertProbe")(function*(session: PgSession
       `insert into ${t} ${
         columns.length === 0
           ? "default values"
-          : `(${columns.map(({ name }) => quoted(name)).join(", ")}) select ${expressions.join(", ")} where $1::text is not null`
+          : `(${columns.map(({ name }) => quoted(name)).join(", ")}) select ${
+            expressions.join(", ")
+          } where $1::text is not null`
       } returning to_jsonb(array[${table.key.map((column) => `${quoted(column)}::text`).join(", ")}])::text as key`,
       columns.length === 0 ? [] : [marker]
     ),
-    { table: table.name }
+    { table: table.name, searchPath: "theirs" }
   ).pipe(Effect.catchTag("RowRefused", (error) =>
     new ActionNeeded({
       side: session.side,

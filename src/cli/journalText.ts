@@ -1,0 +1,79 @@
+/** Conflicts and quarantine for people. Row values are shown here, where somebody asked for them, and in no log. */
+import { amount } from "../domain/Quantity.ts"
+import { label, opposite } from "../domain/Side.ts"
+import { display } from "../domain/TableName.ts"
+import { textTable } from "../domain/TextTable.ts"
+import type { Conflict, Quarantined } from "../services/Database.ts"
+
+export const conflictsText = (conflicts: ReadonlyArray<Conflict>): string =>
+  conflicts.length === 0 ? "No conflicts." : [
+    textTable([
+      ["id", "decided at", "table", "key", "lost on", "why", "restored"],
+      ...conflicts.map((conflict) => [
+        shortId(conflict.id),
+        seconds(conflict.decidedAt),
+        display(conflict.table),
+        conflict.key.join(", "),
+        label(conflict.lostSide),
+        conflict.reason,
+        conflict.restoredAt === null ? "no" : seconds(conflict.restoredAt)
+      ])
+    ]),
+    "",
+    "`conflicts show ID` shows both versions, `conflicts restore ID` brings the lost one back."
+  ].join("\n")
+
+/** What lost and what won, side by side; columns that differ are marked. */
+export const conflictText = (conflict: Conflict): string => {
+  const { decidedAt, id, key, lost, lostSide, policy, reason, restoredAt, table, won } = conflict
+  const columns = [...new Set([...Object.keys(lost ?? {}), ...Object.keys(won ?? {})])]
+  const cell = (row: Conflict["lost"], column: string) => row === null ? "" : row[column] ?? "(null)"
+  return [
+    `Conflict ${id}`,
+    `Table ${display(table)}, key ${key.join(", ")}, decided ${seconds(decidedAt)}`,
+    `Why: ${reasons[reason] ?? reason}${policy === null ? "" : ` (${policy})`}`,
+    `Restored: ${restoredAt === null ? "no" : seconds(restoredAt)}`,
+    "",
+    textTable([
+      ["", "column", `lost (${label(lostSide)})`, won === null ? "won" : `won (${label(opposite(lostSide))})`],
+      ...columns.map((column) => [
+        lost !== null && won !== null && lost[column] !== won[column] ? "*" : " ",
+        column,
+        cell(lost, column),
+        cell(won, column)
+      ])
+    ], { cellMax: 50 }),
+    ...(lost === null ? ["The losing version was a delete."] : []),
+    ...(won === null && reason !== "discard" ? ["The winning version was a delete."] : [])
+  ].join("\n")
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  conflict: "changed on both sides",
+  cascade: "deleted by a foreign key's cascade when its parent was deleted by the sync",
+  discard: "given up with `quarantine discard`",
+  restore: "replaced by `conflicts restore`"
+}
+
+export const quarantineText = (entries: ReadonlyArray<Quarantined>): string =>
+  entries.length === 0 ? "Nothing in quarantine." : [
+    ...entries.flatMap((entry) => [
+      `${shortId(entry.id)}  ${display(entry.table)}, key ${entry.key.join(", ")}, from ${label(entry.from)}`,
+      `          refused: ${entry.message}${entry.sqlState === null ? "" : ` (${entry.sqlState})`}`,
+      ...(entry.blockedBy === null
+        ? []
+        : [`          in its way: key ${entry.blockedBy.join(", ")} on ${label(opposite(entry.from))}`]),
+      `          ${amount(entry.attempts, "attempt")} since ${seconds(entry.since)}, next ${next(entry.nextAttemptAt)}`
+    ]),
+    "",
+    "Change the row or what is in its way, and the next cycle tries again. `quarantine retry` tries now;",
+    "`quarantine discard ID` takes the other side's version and keeps this one in the conflicts."
+  ].join("\n")
+
+const next = (at: string): string => /^\d/.test(at) ? seconds(at) : "when somebody says so"
+
+/** Enough of a uuid to name one of many. */
+const shortId = (id: string): string => id.slice(0, 8)
+
+/** ISO 8601 to the second, as people read it. */
+const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`

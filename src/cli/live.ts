@@ -1,0 +1,22 @@
+/** What a command runs on: settings, log and both databases. Made after parsing, so that `--help` needs none of it. */
+import { Effect, Layer, Logger } from "effect"
+import * as PgDatabase from "../services/PgDatabase.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import { Host } from "./Host.ts"
+
+/** The log goes to standard error, so that standard output holds results only. */
+export const logger = (format: SyncConfig["Type"]["logFormat"]) =>
+  Layer.unwrapEffect(Effect.map(Host, ({ isTerminal }) => {
+    const form = format === "auto" ? (isTerminal.stderr ? "pretty" : "logfmt") : format
+    return Logger.replace(Logger.defaultLogger, {
+      pretty: Logger.prettyLogger({ stderr: true, colors: isTerminal.stderr }),
+      logfmt: Logger.withConsoleError(Logger.logfmtLogger),
+      json: Logger.withConsoleError(Logger.jsonLogger)
+    }[form])
+  }))
+
+/** Both databases of the settings in the environment and `.env.sync`. */
+export const live = PgDatabase.layer.pipe(
+  Layer.provideMerge(Layer.unwrapEffect(Effect.map(SyncConfig, ({ logFormat }) => logger(logFormat)))),
+  Layer.provideMerge(SyncConfig.layerFromEnv())
+)

@@ -1,0 +1,60 @@
+/** `status` for people. */
+import { amount, count, duration, list } from "../domain/Quantity.ts"
+import { label, sides } from "../domain/Side.ts"
+import { summaryLine } from "../domain/Summary.ts"
+import { textTable } from "../domain/TextTable.ts"
+import type { Run } from "../services/Database.ts"
+import type { Status, TableStatus } from "../programs/status.ts"
+
+export const statusText = (status: Status): string =>
+  [
+    textTable([heading, ...status.tables.flatMap(({ table, ...on }) =>
+      sides.map((side) => [table, label(side), ...cells(on[side])])
+    )], { right: [2, 3, 5, 6, 7] }),
+    "",
+    lastCycle(status),
+    ...(status.lastRun === null ? [] : [lastRun(status.lastRun)]),
+    ...advice(status)
+  ].join("\n")
+
+const heading = ["table", "side", "rows", "pending", "oldest", "quarantined", "conflicts", "not restored"]
+
+const cells = (on: TableStatus | null): ReadonlyArray<string> => {
+  if (on === null) return ["?", "?", "?", "?", "?", "?"]
+  const { conflicts, oldestPendingSeconds, pending, quarantined, rows, unrestored } = on
+  return [
+    rows === null ? "no table" : count(rows),
+    count(pending),
+    oldestPendingSeconds === null ? "-" : duration(oldestPendingSeconds * 1000),
+    count(quarantined),
+    count(conflicts),
+    count(unrestored)
+  ]
+}
+
+const lastCycle = ({ lastCycleAt, setUp }: Status): string => {
+  const missing = sides.filter((side) => setUp[side] === false)
+  if (missing.length > 0) return `Not set up yet on ${list(missing.map(label))}: the first run or \`setup\` does it.`
+  return `Last cycle: ${lastCycleAt === null ? "none yet" : seconds(lastCycleAt)}`
+}
+
+const lastRun = ({ durationMs, error, outcome, pull, push, startedAt }: Run): string =>
+  outcome === "failed"
+    ? `Last failure: ${seconds(startedAt)}: ${error ?? "no reason was noted"}`
+    : `Last that moved something: ${seconds(startedAt)}: ${
+      summaryLine({ outcome: "moved", push, pull, durationMs, quarantined: 0, paused: [], cutShort: [] })
+    }`
+
+/** ISO 8601 to the second, as people read it. */
+const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`
+
+const advice = ({ tables, unreachable }: Status): ReadonlyArray<string> => {
+  const quarantined = tables.reduce(
+    (sum, table) => sum + sides.reduce((inner, side) => inner + (table[side]?.quarantined ?? 0), 0),
+    0
+  )
+  return [
+    ...(quarantined === 0 ? [] : [`${amount(quarantined, "row")} in quarantine: see \`quarantine list\`.`]),
+    ...unreachable.map(({ message }) => message)
+  ]
+}

@@ -1,0 +1,34 @@
+/** `verify` for people: a line a table, and the first few keys that differ. */
+import { amount, count } from "../domain/Quantity.ts"
+import { summaryLine } from "../domain/Summary.ts"
+import type { Difference, Verified, VerifiedTable } from "../programs/verify.ts"
+
+export const verifyText = ({ repaired, tables }: Verified): string =>
+  [
+    ...(repaired === null ? [] : [`Repaired: ${summaryLine(repaired)}`]),
+    ...tables.flatMap((table) => [tableLine(table), ...table.sample.map(sampleLine)])
+  ].join("\n")
+
+const tableLine = (verified: VerifiedTable): string => {
+  const { different, onlyOn, outcome, problem, quarantined, rows, table, unproven } = verified
+  if (outcome === "waiting" || rows === null) return `${table}: not compared. ${problem ?? ""}`
+  if (outcome === "equal") return `${table}: equal, ${amount(rows.replit, "row")} on both sides`
+  const found = [
+    ...(onlyOn.replit === 0 ? [] : [`${count(onlyOn.replit)} only on Replit`]),
+    ...(onlyOn.external === 0 ? [] : [`${count(onlyOn.external)} only on external`]),
+    ...(different === 0 ? [] : [`${count(different)} with different content`]),
+    ...(quarantined === 0 ? [] : [`${count(quarantined)} in quarantine`]),
+    ...(unproven === 0 ? [] : [`${count(unproven)} not proven yet: a change is pending, the next cycle moves it`])
+  ]
+  const verdict = outcome === "different" ? "DIFFERENT" : "not proven"
+  return `${table}: ${verdict}, ${count(rows.replit)} on Replit, ${amount(rows.external, "row")} on external: ${found.join("; ")}`
+}
+
+const sampleLine = ({ key, kind, why }: Difference): string =>
+  `  ${key.join(", ")}: ${kinds[kind]}${why === "unknown" ? "" : ` (${why})`}`
+
+const kinds: Readonly<Record<Difference["kind"], string>> = {
+  "only-on-replit": "only on Replit",
+  "only-on-external": "only on external",
+  different: "different content"
+}

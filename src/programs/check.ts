@@ -1,0 +1,200 @@
+/**
+ * The connection test grown up: looks at both databases and their tables and says, for each problem, the cure. Changes
+ * nothing, needs no set-up and no lease, and reports one side when the other can't be reached.
+ */
+import { Effect, Either } from "effect"
+import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
+import type { Side } from "../domain/Side.ts"
+import { label, opposite, sides, urlSetting } from "../domain/Side.ts"
+import type { TableShape } from "../domain/SyncedTable.ts"
+import type { TableName } from "../domain/TableName.ts"
+import { display } from "../domain/TableName.ts"
+import type { Database, Hello, Identity, Inspected } from "../services/Database.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import { databases } from "./databases.ts"
+import { sentence } from "./leftBehind.ts"
+import { pairProblem } from "./pair.ts"
+import { inspectBoth, refuseSameDatabase } from "./setup.ts"
+
+/** `--json` prints it as it is. */
+export interface Check {
+  readonly sides: Readonly<Record<Side, SideCheck>>
+  readonly tables: ReadonlyArray<TableCheck>
+  /** What concerns both sides at once: one database twice, not a pair. */
+  readonly pair: Findings
+}
+
+/** Problems keep the service from working as it should; notes are worth knowing. Sentences, with the cure. */
+export interface Findings {
+  readonly problems: ReadonlyArray<string>
+  readonly notes: ReadonlyArray<string>
+}
+
+export interface SideCheck extends Findings {
+  /** Null when it can't be reached; the only problem then says why. */
+  readonly server: Hello | null
+  /** Whether vaivem is installed there and paired. */
+  readonly setUp: boolean
+}
+
+export interface TableCheck extends Findings {
+  readonly table: string
+}
+
+export const check = Effect.gen(function*() {
+  const config = yield* SyncConfig
+  const { external, replit } = yield* databases
+  const seen = yield* Effect.all({
+    replit: look(replit, config.replitUrl, config.tables),
+    external: look(external, config.externalUrl, config.tables)
+  }, { concurrency: 2 })
+  const found = {
+    replit: Either.match(seen.replit, { onLeft: unreachable, onRight: (side) => sideCheck(side, config.tables) }),
+    external: Either.match(seen.external, { onLeft: unreachable, onRight: (side) => sideCheck(side, config.tables) })
+  }
+  if (Either.isLeft(seen.replit) || Either.isLeft(seen.external)) {
+    const reached = sides.flatMap((side) => Either.match(seen[side], { onLeft: () => [], onRight: (it) => [it] }))
+    return { sides: found, tables: reached.flatMap(alone), pair: nothingFound } satisfies Check
+  }
+  const both = { replit: seen.replit.right, external: seen.external.right }
+  return {
+    sides: found,
+    tables: yield* tablesOf(both, config.tables),
+    pair: { problems: yield* pairProblems(both), notes: clockNotes(both) }
+  } satisfies Check
+}).pipe(Effect.withSpan("check"))
+
+/** 1 when a side can't be reached, 3 when there is a problem, else 0. */
+export const checkExitCode = (checked: Check): 0 | 1 | 3 => {
+  if (sides.some((side) => checked.sides[side].server === null)) return 1
+  const all = [checked.pair, ...checked.tables, ...sides.map((side) => checked.sides[side])]
+  return all.some(({ problems }) => problems.length > 0) ? 3 : 0
+}
+
+/** What one side says about itself. */
+interface Seen {
+  readonly side: Side
+  readonly target: ConnectionTarget
+  readonly hello: Hello
+  readonly identity: Identity | null
+  readonly captured: ReadonlyArray<TableName>
+  readonly tables: ReadonlyArray<Inspected>
+  /** What is called as the changelog of each table is. */
+  readonly changelogs: ReadonlyArray<Inspected>
+}
+
+const look = (database: Database, target: ConnectionTarget, names: ReadonlyArray<TableName>) =>
+  Effect.either(Effect.gen(function*() {
+    const hello = yield* database.hello
+    return {
+      side: database.side,
+      target,
+      hello,
+      identity: yield* database.identity,
+      captured: yield* database.captured,
+      tables: yield* database.inspect(names),
+      changelogs: yield* database.inspect(names.map(({ name, schema }) => ({ schema, name: `${name}_changelog` })))
+    } satisfies Seen
+  }))
+
+const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
+  server: null,
+  setUp: false,
+  problems: [message],
+  notes: []
+})
+
+const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen, names: ReadonlyArray<TableName>) => {
+  const wanted = new Set(names.map(display))
+  const plain = target.ssl === false && hello.kind !== "replit-helium" && !isNear(hello.host)
+  return {
+    server: hello,
+    setUp: identity !== null,
+    problems: [
+      ...(hello.readOnly
+        ? ["The database takes no writes now (a read-only replica, or default_transaction_read_only). Use the primary's "
+          + `URL in ${urlSetting(side)}.`]
+        : []),
+      ...(hello.versionNumber > 0 && hello.versionNumber < 130_000
+        ? [`PostgreSQL ${hello.version} is too old: 13 or newer is needed.`]
+        : []),
+      ...(!hello.mayCreateSchema && identity === null
+        ? [`Role ${hello.role} may not create the schema vaivem. As the database's owner, run: `
+          + `GRANT CREATE ON DATABASE "${hello.database}" TO "${hello.role}";`]
+        : []),
+      ...captured.map(display).filter((name) => !wanted.has(name)).map(sentence)
+    ],
+    notes: [
+      ...(plain ? [`Without TLS: passwords and rows can be read on the way. Put sslmode=require into ${urlSetting(side)}.`] : []),
+      ...(target.ignored.length === 0
+        ? []
+        : [`${urlSetting(side)} has parameters that mean nothing here: ${target.ignored.join(", ")}.`]),
+      ...changelogs.flatMap(olderChangelog)
+    ]
+  } satisfies SideCheck
+}
+
+/** The older sync script kept a table of that name; ours is a view. */
+const olderChangelog = (found: Inspected): ReadonlyArray<string> =>
+  found._tag === "Unfit" ? [] : [
+    `${display(found.shape.name)} is a table, as an older sync script keeps it. Stop that script for good before the first `
+    + "run, for it deletes rows that it does not find; the first run takes the table over and keeps it under another name."
+  ]
+
+const isNear = (host: string): boolean => host.startsWith("/") || host === "memory" || /^127\.|^::1$|localhost$/.test(host)
+
+/** A side whose peer can't be reached still says what it knows about its tables. */
+const alone = ({ side, tables }: Seen): ReadonlyArray<TableCheck> =>
+  tables.map((found) =>
+    found._tag === "Unfit"
+      ? { table: display(found.name), problems: [found.problem], notes: [] }
+      : { table: display(found.shape.name), problems: [], notes: triggerNotes(found.shape, side) }
+  )
+
+const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, Seen>>, names: ReadonlyArray<TableName>) {
+  const contracts = yield* inspectBoth(names)
+  return contracts.map(({ found, name }, index): TableCheck => ({
+    table: display(name),
+    problems: found._tag === "Fits" ? [] : [found.problem],
+    notes: [
+      ...(found._tag === "Fits" ? found.warnings : []),
+      ...sides.flatMap((side) => {
+        const inspected = both[side].tables[index]
+        return inspected?._tag === "Table" ? triggerNotes(inspected.shape, side) : []
+      })
+    ]
+  }))
+})
+
+const triggerNotes = ({ afterTriggers, beforeTriggers }: TableShape, side: Side): ReadonlyArray<string> => [
+  ...(beforeTriggers.length === 0
+    ? []
+    : [`BEFORE triggers on ${label(side)} (${beforeTriggers.join(", ")}) do not alter rows that arrive by the sync.`]),
+  ...(afterTriggers.length === 0
+    ? []
+    : [`AFTER triggers on ${label(side)} (${afterTriggers.join(", ")}) also fire for rows that arrive by the sync.`])
+]
+
+const pairProblems = Effect.fn("pairProblems")(function*({ external, replit }: Readonly<Record<Side, Seen>>) {
+  const same = yield* refuseSameDatabase.pipe(
+    Effect.as([]),
+    Effect.catchTag("ActionNeeded", ({ message }) => Effect.succeed([message]))
+  )
+  const pair = pairProblem({ replit: replit.identity, external: external.identity })
+  return same.length > 0 || pair === null ? same : [pair]
+})
+
+/** More than the time of asking, so that it is the clocks. */
+const clockNotes = (both: Readonly<Record<Side, Seen>>): ReadonlyArray<string> => {
+  const { external, replit } = both
+  const apartMs = Math.abs(replit.hello.clockOffsetMs - external.hello.clockOffsetMs)
+  if (apartMs < 1_000 + replit.hello.latencyMs + external.hello.latencyMs) return []
+  const late: Side = replit.hello.clockOffsetMs < external.hello.clockOffsetMs ? "replit" : "external"
+  return [
+    `The two servers' clocks are ${(apartMs / 1000).toFixed(1)} s apart: in a conflict under last-write-wins, ${
+      label(opposite(late))
+    } seems that much later than it is. Nothing else depends on clocks.`
+  ]
+}
+
+const nothingFound: Findings = { problems: [], notes: [] }

@@ -1,0 +1,70 @@
+/** How things stand on both sides: what waits, what lost, how many rows there are. Reads only, and never waits for the lease. */
+import { Effect, Either } from "effect"
+import type { Side } from "../domain/Side.ts"
+import { sides } from "../domain/Side.ts"
+import { exitCode } from "../domain/SyncError.ts"
+import { display } from "../domain/TableName.ts"
+import type { Run } from "../services/Database.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import { retrying } from "./cycle.ts"
+import { onBoth } from "./setup.ts"
+
+/** `--json` prints it as it is. A side that could not be asked is null throughout, and in `unreachable`. */
+export interface Status {
+  readonly tables: ReadonlyArray<{ readonly table: string } & Readonly<Record<Side, TableStatus | null>>>
+  /** Whether vaivem is installed there and paired. */
+  readonly setUp: Readonly<Record<Side, boolean | null>>
+  /** When the last cycle ended, idle or not; ISO 8601. */
+  readonly lastCycleAt: string | null
+  /** The last cycle that moved something or failed. */
+  readonly lastRun: Run | null
+  readonly unreachable: ReadonlyArray<Unreachable>
+}
+
+export interface TableStatus {
+  /** Null when the table is not there. */
+  readonly rows: number | null
+  readonly pending: number
+  readonly oldestPendingSeconds: number | null
+  readonly quarantined: number
+  readonly conflicts: number
+  /** Conflicts that were not restored. */
+  readonly unrestored: number
+}
+
+export interface Unreachable {
+  readonly side: Side
+  readonly message: string
+  readonly exitCode: 1 | 2 | 3
+}
+
+export const status = Effect.gen(function*() {
+  const { tables } = yield* SyncConfig
+  const asked = yield* onBoth((database) =>
+    Effect.either(Effect.all({ identity: database.identity, found: database.status(tables) }).pipe(retrying("5 seconds")))
+  )
+  const replit = Either.getOrNull(asked.replit)
+  const tableOn = (side: Side, index: number): TableStatus | null => {
+    const row = Either.getOrNull(asked[side])?.found.tables[index]
+    if (row === undefined) return null
+    const { conflicts, oldestPendingSeconds, open, pending, quarantined, rows } = row
+    return { rows, pending, oldestPendingSeconds, quarantined, conflicts, unrestored: open }
+  }
+  const isSetUp = (side: Side) => Either.match(asked[side], { onLeft: () => null, onRight: (it) => it.identity !== null })
+  return {
+    tables: tables.map((name, index) => ({
+      table: display(name),
+      replit: tableOn("replit", index),
+      external: tableOn("external", index)
+    })),
+    setUp: { replit: isSetUp("replit"), external: isSetUp("external") },
+    lastCycleAt: replit?.found.lastCycleAt ?? null,
+    lastRun: replit?.found.lastRun ?? null,
+    unreachable: sides.flatMap((side) =>
+      Either.match(asked[side], {
+        onLeft: (error) => [{ side, message: error.message, exitCode: exitCode(error) }],
+        onRight: () => []
+      })
+    )
+  } satisfies Status
+}).pipe(Effect.withSpan("status"))

@@ -1,0 +1,114 @@
+/**
+ * The service: a cycle now, and again an interval after each one's end, whatever happens to one of them.
+ *
+ * It knows nothing of databases, and its retries are between cycles only: what may pass within one is tried again by
+ * the cycle itself. Stopped, it lets the batch in hand finish, because batches can't be interrupted.
+ */
+import { Cause, Clock, Console, DateTime, Duration, Effect, Exit, Fiber, Option, Ref, Schedule } from "effect"
+import { duration } from "../domain/Quantity.ts"
+import type { ActionNeeded, SyncError } from "../domain/SyncError.ts"
+import { announce, warningsOf } from "./announce.ts"
+import type { Cycle, CycleOptions, CycleReport } from "./cycle.ts"
+import { leftBehind } from "./leftBehind.ts"
+
+export interface SuperviseOptions {
+  /** From the end of a cycle to the start of the next. */
+  readonly interval: Duration.Duration
+}
+
+/**
+ * Runs until it is interrupted. Fails only with `ActionNeeded`, and only as long as no cycle has got through: a setting
+ * or a schema that can't work is told at once, while one that breaks later is told and waited for.
+ *
+ * A defect, which is a mistake in this program, starts the loop again: after a second, then two, four, … but never later
+ * than the interval.
+ */
+export const supervise = Effect.fn("supervise")(function*(cycle: Cycle, { interval }: SuperviseOptions) {
+  const watch: Watch = {
+    hasPassed: yield* Ref.make(false),
+    defects: yield* Ref.make(0),
+    warned: yield* Ref.make<ReadonlySet<string>>(new Set())
+  }
+  const loop = oneCycle(cycle(optionsFor(interval)), watch).pipe(Effect.repeat(Schedule.spaced(interval)))
+  return yield* onItsOwnFiber(loop).pipe(
+    Effect.flatMap((exit) => Exit.isFailure(exit) ? endOrRestart(exit.cause, watch, interval) : Effect.void),
+    Effect.forever,
+    Effect.onInterrupt(() => Effect.logInfo("Stopped"))
+  )
+})
+
+/** What the loop remembers of the cycles before. */
+interface Watch {
+  readonly hasPassed: Ref.Ref<boolean>
+  /** Defects since the last cycle that came to an end. */
+  readonly defects: Ref.Ref<number>
+  /** What was warned of last time: it is not said again while it lasts. */
+  readonly warned: Ref.Ref<ReadonlySet<string>>
+}
+
+const optionsFor = (interval: Duration.Duration): CycleOptions => ({
+  retryFor: Duration.min(interval, "60 seconds"),
+  lease: "skip",
+  notBefore: Duration.times(interval, 0.9)
+})
+
+const oneCycle = <R>(cycle: Effect.Effect<CycleReport, SyncError, R>, watch: Watch) =>
+  Effect.matchEffect(cycle, {
+    onSuccess: (report) => tellSuccess(report, watch),
+    onFailure: (error) => tellFailure(error, watch)
+  }).pipe(Effect.zipLeft(Ref.set(watch.defects, 0)))
+
+const tellSuccess = Effect.fn("tellSuccess")(function*(report: CycleReport, watch: Watch) {
+  const isFirst = !(yield* Ref.getAndSet(watch.hasPassed, true))
+  const warnings = new Set([...warningsOf(report), ...(isFirst ? yield* leftBehindOrNot : [])])
+  const known = yield* Ref.getAndSet(watch.warned, warnings)
+  for (const warning of warnings) {
+    if (!known.has(warning)) yield* Effect.logWarning(warning)
+  }
+  yield* announce(report, yield* stamp)
+})
+
+/** That nobody could look for them must not fail a cycle that got through. */
+const leftBehindOrNot = Effect.catchAll(leftBehind, (error) =>
+  Effect.as(
+    Effect.logWarning("Could not look for tables that are no longer in SYNC_TABLES").pipe(
+      Effect.annotateLogs({ reason: oneLine(error.message) })
+    ),
+    []
+  ))
+
+const tellFailure = Effect.fn("tellFailure")(function*(error: SyncError, watch: Watch) {
+  if (error._tag === "ActionNeeded" && !(yield* Ref.get(watch.hasPassed))) return yield* error
+  yield* Effect.logError("Cycle failed").pipe(Effect.annotateLogs({ reason: oneLine(error.message) }))
+  yield* Console.log(`${yield* stamp}Failed: ${oneLine(error.message)} The next cycle tries again.`)
+})
+
+/** Watched from outside, so that nothing that happens in it can take the service along. */
+const onItsOwnFiber = <E, R>(loop: Effect.Effect<unknown, E, R>) =>
+  Effect.acquireUseRelease(
+    Effect.fork(Effect.interruptible(loop)),
+    (fiber) => Fiber.await(fiber),
+    (fiber) => Fiber.interrupt(fiber)
+  )
+
+const endOrRestart = Effect.fn("endOrRestart")(function*(
+  cause: Cause.Cause<ActionNeeded>,
+  watch: Watch,
+  interval: Duration.Duration
+) {
+  const failure = Cause.failureOption(cause)
+  if (Option.isSome(failure)) return yield* failure.value
+  const before = yield* Ref.getAndUpdate(watch.defects, (defects) => defects + 1)
+  const pause = Duration.min(Duration.seconds(2 ** Math.min(before, 30)), interval)
+  const next = `starting again in ${duration(Duration.toMillis(pause))}`
+  yield* Effect.logError(`A defect of vaivem ended the cycle, please report it; ${next}`, cause)
+  yield* Console.log(`${yield* stamp}Failed: a defect of vaivem ended the cycle (see the log); ${next}.`)
+  yield* Effect.sleep(pause)
+})
+
+const stamp = Effect.map(
+  Clock.currentTimeMillis,
+  (ms) => `${DateTime.formatIso(DateTime.unsafeMake(ms)).slice(0, 19).replace("T", " ")}Z `
+)
+
+const oneLine = (message: string): string => message.replace(/\s*\n\s*/g, " ")

@@ -1,0 +1,187 @@
+/**
+ * Proves that both sides hold the same rows, or says which differ. It compares like a first contact does, without marking
+ * anything, while no cycle runs; `repair` then marks what differs, runs a cycle and compares again.
+ */
+import { Effect } from "effect"
+import type { Side } from "../domain/Side.ts"
+import { sides } from "../domain/Side.ts"
+import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
+import type { TableName } from "../domain/TableName.ts"
+import { display } from "../domain/TableName.ts"
+import type { Compared } from "../services/Database.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import type { Cycle, CycleReport } from "./cycle.ts"
+import { databases } from "./databases.ts"
+import { pendingKeys } from "./pendingKeys.ts"
+import type { Reconciled } from "./reconcile.ts"
+import { isEqual, reconcile } from "./reconcile.ts"
+import { inspectBoth, onBoth } from "./setup.ts"
+import { sayHowLong, underLease } from "./underLease.ts"
+
+/** `--json` prints it as it is. */
+export interface Verified {
+  readonly tables: ReadonlyArray<VerifiedTable>
+  /** What `repair` did; null when it was not asked for, or nothing differed. */
+  readonly repaired: CycleReport | null
+}
+
+export interface VerifiedTable {
+  readonly table: string
+  /** `unproven`: the only differences have changes on their way. `waiting`: the table can't be compared or synced now. */
+  readonly outcome: "equal" | "different" | "unproven" | "waiting"
+  readonly rows: Readonly<Record<Side, number>> | null
+  /** Keys that differ for no reason known: with one side's row missing, or both there with different content. */
+  readonly onlyOn: Readonly<Record<Side, number>>
+  readonly different: number
+  /** Keys that differ and have a change pending, which the next cycle moves. */
+  readonly unproven: number
+  /** Keys that differ because the other side refused the change. */
+  readonly quarantined: number
+  /** The first few keys that differ. */
+  readonly sample: ReadonlyArray<Difference>
+  /** Why the table waits. */
+  readonly problem: string | null
+}
+
+export interface Difference {
+  readonly key: Key
+  readonly kind: "only-on-replit" | "only-on-external" | "different"
+  readonly why: "unknown" | "pending" | "quarantined"
+}
+
+export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: { readonly repair: boolean }) {
+  const { retryFor, tables } = yield* SyncConfig
+  const found = yield* underLease(compareAll(tables, { mark: false }))
+  if (!options.repair || found.every(({ outcome }) => outcome === "equal")) {
+    return { tables: found, repaired: null } satisfies Verified
+  }
+  yield* underLease(compareAll(tables, { mark: true }))
+  const repaired = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(sayHowLong(retryFor))
+  return { tables: yield* underLease(compareAll(tables, { mark: false })), repaired } satisfies Verified
+})
+
+/** 3 when something differs or waits, 1 when it can't be told yet, 0 when everything is equal. */
+export const verifyExitCode = ({ tables }: Verified): 0 | 1 | 3 => {
+  const outcomes = new Set(tables.map(({ outcome }) => outcome))
+  if (outcomes.has("different") || outcomes.has("waiting")) return 3
+  return outcomes.has("unproven") ? 1 : 0
+}
+
+const compareAll = Effect.fn("compareAll")(function*(names: ReadonlyArray<TableName>, options: { readonly mark: boolean }) {
+  yield* refuseUncaptured(names)
+  const contracts = yield* inspectBoth(names)
+  return yield* Effect.forEach(contracts, ({ found, name }) =>
+    found._tag === "Fits" ? compareTable(found.table, options.mark) : Effect.succeed(waiting(name, found.problem)))
+})
+
+/** Without capture nobody knows what is pending, and nothing could be repaired. */
+const refuseUncaptured = Effect.fn("refuseUncaptured")(function*(names: ReadonlyArray<TableName>) {
+  const captured = yield* onBoth((database) => database.captured)
+  const missing = names.map(display).filter((name) => sides.some((side) => !captured[side].map(display).includes(name)))
+  if (missing.length > 0) {
+    return yield* new ActionNeeded({
+      message: `Not set up yet on both sides: ${missing.join(", ")}. Run \`--once\` or \`setup\` first.`
+    })
+  }
+})
+
+const compareTable = Effect.fn("compareTable")(function*(table: SyncedTable, mark: boolean) {
+  const reconciled = yield* reconcile(table, { mark, sampleMax: keysMax })
+  if (isEqual(reconciled)) return equal(table.name, reconciled)
+  const differences = yield* explain(table, differencesIn(reconciled))
+  const counts = (kind: Difference["kind"]) =>
+    differences.filter((it) => it.why === "unknown" && it.kind === kind).length
+  const beyond = countBeyond(reconciled)
+  const onlyOn = {
+    replit: counts("only-on-replit") + beyond.onlyOn.replit,
+    external: counts("only-on-external") + beyond.onlyOn.external
+  }
+  const different = counts("different") + beyond.different
+  const unproven = differences.filter(({ why }) => why === "pending").length + beyond.unproven
+  const quarantined = differences.filter(({ why }) => why === "quarantined").length
+  const isDifferent = onlyOn.replit + onlyOn.external + different + quarantined > 0
+  return {
+    table: display(table.name),
+    outcome: isDifferent ? "different" : unproven > 0 ? "unproven" : "equal",
+    rows: reconciled.rows,
+    onlyOn,
+    different,
+    unproven,
+    quarantined,
+    sample: differences.slice(0, sampleMax),
+    problem: null
+  } satisfies VerifiedTable
+})
+
+/** Keys beyond the `keysMax` that are looked at one by one: counted by what each side says of its own queue. */
+const countBeyond = ({ external, replit }: Reconciled) => {
+  const beyond = {
+    replit: replit.onlyHere - countOf(replit, "only-here"),
+    external: external.onlyHere - countOf(external, "only-here"),
+    different: replit.different - countOf(replit, "different")
+  }
+  const pendingIn = ({ pending, sample }: Compared) => pending - sample.filter((it) => it.pending).length
+  const all = beyond.replit + beyond.external + beyond.different
+  const unproven = Math.min(all, pendingIn(replit) + pendingIn(external))
+  // Which of them are pending is not known: those that are there with different content are counted off first.
+  const different = Math.max(0, beyond.different - unproven)
+  const left = Math.max(0, unproven - beyond.different)
+  const onReplit = Math.max(0, beyond.replit - left)
+  const onExternal = Math.max(0, beyond.external - Math.max(0, left - beyond.replit))
+  return { onlyOn: { replit: onReplit, external: onExternal }, different, unproven }
+}
+
+/**
+ * Sorts differences by what is known of their keys. The app goes on writing while both sides are read, so a key that
+ * differs is looked up in both queues afterwards: what changed since is pending there.
+ */
+const explain = Effect.fn("explain")(function*(table: SyncedTable, differences: ReadonlyArray<Omit<Difference, "why">>) {
+  const both = yield* databases
+  const refused = yield* onBoth((database) => database.quarantined(table.name))
+  const quarantined = new Set(sides.flatMap((side) => refused[side].map(({ key }) => JSON.stringify(key))))
+  const keys = differences.map(({ key }) => key).filter((key) => !quarantined.has(JSON.stringify(key)))
+  const pending = new Set([
+    ...(yield* pendingKeys(both.replit, table, keys)),
+    ...(yield* pendingKeys(both.external, table, keys))
+  ].map((key) => JSON.stringify(key)))
+  return differences.map(({ key, kind }): Difference => {
+    const id = JSON.stringify(key)
+    return { key, kind, why: quarantined.has(id) ? "quarantined" : pending.has(id) ? "pending" : "unknown" }
+  })
+})
+
+const differencesIn = ({ external, replit }: Reconciled): ReadonlyArray<Omit<Difference, "why">> => {
+  const byKey = new Map<string, Omit<Difference, "why">>()
+  const add = (compared: Compared, kind: Difference["kind"]) => {
+    for (const it of compared.sample) {
+      byKey.set(JSON.stringify(it.key), { key: it.key, kind: it.kind === "different" ? "different" : kind })
+    }
+  }
+  add(replit, "only-on-replit")
+  add(external, "only-on-external")
+  return [...byKey.values()]
+}
+
+const countOf = ({ sample }: Compared, kind: "only-here" | "different") => sample.filter((it) => it.kind === kind).length
+
+const nothing = { onlyOn: { replit: 0, external: 0 }, different: 0, unproven: 0, quarantined: 0, sample: [], problem: null }
+
+const equal = (name: TableName, { rows }: Reconciled): VerifiedTable => ({
+  ...nothing,
+  table: display(name),
+  outcome: "equal",
+  rows
+})
+
+const waiting = (name: TableName, problem: string): VerifiedTable => ({
+  ...nothing,
+  table: display(name),
+  outcome: "waiting",
+  rows: null,
+  problem
+})
+
+/** Most differing keys, per side, that are looked at one by one. */
+const keysMax = 1_000
+const sampleMax = 10

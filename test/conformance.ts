@@ -1,0 +1,39 @@
+/**
+ * What every `Database` does. Both forms pass it: `MemoryDatabase` as the reference, `PgDatabase` on real servers. A
+ * property that can't be said here is not part of the contract.
+ */
+import { describe } from "@effect/vitest"
+import { applying } from "./conformance/applying.ts"
+import { catalog } from "./conformance/catalog.ts"
+import { changelog } from "./conformance/changelog.ts"
+import { comparison } from "./conformance/comparison.ts"
+import { journal } from "./conformance/journal.ts"
+import type { MakePair } from "./conformance/Pair.ts"
+import { quarantine } from "./conformance/quarantine.ts"
+
+export type { MakePair, Member, Pair } from "./conformance/Pair.ts"
+export { ddl, tables } from "./conformance/Pair.ts"
+
+/** Registers the suite; every test makes its own pair. */
+export const suite = (name: string, makePair: MakePair) => {
+  describe(`${name} is a Database`, () => {
+    describe("catalog", () => {
+      catalog(makePair)
+    })
+    describe("changelog", () => {
+      changelog(makePair)
+    })
+    describe("applying", () => {
+      applying(makePair)
+    })
+    describe("quarantine", () => {
+      quarantine(makePair)
+    })
+    describe("comparison", () => {
+      comparison(makePair)
+    })
+    describe("journal", () => {
+      journal(makePair)
+    })
+  })
+}

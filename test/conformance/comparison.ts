@@ -1,0 +1,120 @@
+/** Conformance: comparing both sides, and marking what differs. */
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { SyncedTable } from "../../src/domain/SyncedTable.ts"
+import type { BucketSet, Database } from "../../src/services/Database.ts"
+import type { MakePair, Ready } from "./Pair.ts"
+import { move, next, read, settleAll, setUp, waiting } from "./Pair.ts"
+
+const all: BucketSet = { of: 4, only: null }
+
+const compare = (
+  here: Database,
+  there: Database,
+  table: SyncedTable,
+  mark: "all" | "only-here" | "none" = "none",
+  buckets: BucketSet = all
+) =>
+  Effect.scoped(
+    Effect.flatMap(there.digests(table, buckets), (theirs) =>
+      here.compare(table, buckets, theirs, { mark, sampleMax: 2 }))
+  )
+
+/** Ten equal rows, then: `a` differs, `b` and `c` are on Replit's side only, `d` on the external one only. None is pending. */
+const differing = Effect.fnUntraced(function*(ready: Ready) {
+  const { external, perfis, replit } = ready
+  for (let n = 0; n < 10; n++) yield* replit.app.insert(perfis.name, { id: `e${n}` })
+  yield* settleAll(ready)
+  for (const side of [replit, external]) yield* side.database.uncapture(perfis.name)
+  yield* replit.app.insert(perfis.name, { id: "a", nome: "ours", updated_at: "2024-01-02 00:00:00+00" })
+  yield* external.app.insert(perfis.name, { id: "a", nome: "theirs", updated_at: "2024-01-01 00:00:00+00" })
+  for (const id of ["b", "c"]) yield* replit.app.insert(perfis.name, { id })
+  yield* external.app.insert(perfis.name, { id: "d" })
+  for (const side of [replit, external]) yield* side.database.capture(perfis, { touch: true })
+})
+
+export const comparison = (makePair: MakePair) => {
+  it.scopedLive("digests of equal tables are equal, and count every row once", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, itens, perfis, replit } = ready
+      for (let n = 0; n < 20; n++) yield* replit.app.insert(perfis.name, { id: `${n}`, nome: n % 3 === 0 ? null : "" })
+      yield* replit.app.insert(itens.name, { perfil_id: "1", numero: "1" })
+      yield* settleAll(ready)
+      for (const table of [perfis, itens]) {
+        const [ours, theirs] = [yield* replit.database.digest(table, 8), yield* external.database.digest(table, 8)]
+        assert.deepStrictEqual(new Map([...ours].sort()), new Map([...theirs].sort()))
+        const counted = [...ours.values()].reduce((sum, { rows }) => sum + rows, 0)
+        assert.strictEqual(counted, yield* replit.database.count(table.name))
+        assert.isTrue([...ours.keys()].every((bucket) => bucket >= 0 && bucket < 8))
+      }
+      yield* external.app.update(perfis.name, ["7"], { nome: null })
+      const [ours, theirs] = [yield* replit.database.digest(perfis, 8), yield* external.database.digest(perfis, 8)]
+      const differ = [...ours.keys()].filter((bucket) => ours.get(bucket)!.hash !== theirs.get(bucket)!.hash)
+      assert.lengthOf(differ, 1)
+      const compared = yield* compare(replit.database, external.database, perfis, "none", { of: 8, only: differ })
+      assert.deepInclude(compared, { onlyHere: 0, different: 1, marked: 0 })
+      const rest = [...ours.keys()].filter((bucket) => bucket !== differ[0])
+      const others = yield* compare(replit.database, external.database, perfis, "none", { of: 8, only: rest })
+      assert.deepInclude(others, { onlyHere: 0, different: 0 })
+    }))
+
+  it.scopedLive("comparing tells what is only here, what differs, and what of it is pending anyway", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      yield* differing(ready)
+      yield* replit.app.update(perfis.name, ["b"], { nome: "pending" })
+      assert.deepStrictEqual(yield* compare(replit.database, external.database, perfis), {
+        onlyHere: 2,
+        different: 1,
+        pending: 1,
+        sample: [{ key: ["a"], kind: "different", pending: false }, { key: ["b"], kind: "only-here", pending: true }],
+        marked: 0
+      })
+      const theirs = yield* compare(external.database, replit.database, perfis)
+      assert.deepInclude(theirs, { onlyHere: 1, different: 1, pending: 0, marked: 0 })
+      assert.deepStrictEqual(yield* waiting(external, perfis), [])
+    }))
+
+  it.scopedLive("marking makes pending what differs, or only what the other side lacks, and nothing twice", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      yield* differing(ready)
+      yield* replit.app.update(perfis.name, ["c"], { nome: "pending" })
+      assert.strictEqual((yield* compare(replit.database, external.database, perfis, "only-here")).marked, 1)
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b", "c"])
+      assert.strictEqual((yield* compare(replit.database, external.database, perfis, "all")).marked, 1)
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "b", "c"])
+      assert.strictEqual((yield* compare(replit.database, external.database, perfis, "all")).marked, 0)
+      assert.strictEqual((yield* compare(external.database, replit.database, perfis, "all")).marked, 2)
+      yield* settleAll(ready)
+      const rows = yield* replit.app.rows(perfis.name)
+      assert.deepStrictEqual(yield* external.app.rows(perfis.name), rows)
+      assert.lengthOf(rows, 14)
+      assert.strictEqual(rows[0]!["nome"], "ours")
+      const [conflict, ...others] = yield* external.database.conflicts({ limit: 9 })
+      assert.deepStrictEqual(others, [])
+      assert.deepInclude(conflict!.lost, { id: "a", nome: "theirs" })
+      for (const side of [replit, external]) assert.deepStrictEqual(yield* waiting(side, perfis), [])
+    }))
+
+  it.scopedLive("a mark is older than any change, also without a stamp column", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, notas, replit } = ready
+      yield* replit.app.insert(notas.name, { id: "1", texto: "both" })
+      yield* settleAll(ready)
+      yield* external.app.update(notas.name, ["1"], { texto: "changed" })
+      yield* replit.database.mark(notas, [["1"], ["2"]])
+      const rows = yield* read(replit, notas, next("upserts"))
+      assert.deepStrictEqual(rows.map(({ changedAt, stampUs }) => ({ changedAt, stampUs })), [
+        { changedAt: "-infinity", stampUs: -(2n ** 63n - 1n) }
+      ])
+      assert.deepStrictEqual(yield* waiting(replit, notas), ["1", "-2"])
+      assert.deepInclude(yield* move(replit, external, notas, "upserts"), { kept: [1], conflicts: 0 })
+      assert.deepInclude(yield* move(external, replit, notas, "upserts"), { updated: 1, conflicts: 1 })
+      assert.deepInclude(yield* move(replit, external, notas, "deletes"), { deleted: 0, kept: [] })
+    }))
+}

@@ -1,0 +1,91 @@
+/**
+ * Every version of every row that an app wrote, and whether one that is gone has been given up knowingly: replaced by
+ * an app that saw it, or journaled. It knows nothing of how syncing works.
+ */
+import { type Side, sides } from "../../src/domain/Side.ts"
+import type { Conflict } from "../../src/services/Database.ts"
+import type { Row } from "../../src/services/memory/MemoryTable.ts"
+import { itens, keyOf, names, rowName, tokenColumn } from "./World.ts"
+
+/** Rows by their names; see `rowName`. */
+export type Rows = ReadonlyMap<string, Row>
+
+interface Version {
+  readonly side: Side
+  /** Null for a delete. */
+  readonly row: Row | null
+  /** An app that wrote the next version of the key saw this one. */
+  replaced: boolean
+}
+
+export class History {
+  private readonly versions = new Map<string, Array<Version>>()
+
+  /** Notes what a committed transaction of the app on one side did. */
+  wrote(side: Side, before: Rows, after: Rows): void {
+    const changed = [...new Set([...before.keys(), ...after.keys()])]
+      .map((name) => ({ name, old: before.get(name) ?? null, row: after.get(name) ?? null }))
+      .filter(({ old, row }) => JSON.stringify(old) !== JSON.stringify(row))
+    // Where there was no row, it can't be told which delete was seen: any may have been.
+    const seen = new Set(changed.map(({ name, old }) => traceOf(name, old)))
+    for (const [name, versions] of this.versions) {
+      for (const version of versions) version.replaced ||= seen.has(traceOf(name, version.row))
+    }
+    for (const { name, row } of changed) {
+      this.versions.set(name, [...this.versions.get(name) ?? [], { side, row, replaced: false }])
+    }
+  }
+
+  /** What is wrong with how it ended, a sentence each. */
+  problems(rows: Readonly<Record<Side, Rows>>, conflicts: ReadonlyArray<Conflict>): ReadonlyArray<string> {
+    const there = new Set(sides.flatMap((side) => [...rows[side]].map(([name, row]) => traceOf(name, row))))
+    const journaled = new Set(conflicts.map(({ key, lost, table }) => traceOf(rowName(table, key), lost)))
+    const isKnown = (trace: string) => there.has(trace) || journaled.has(trace)
+    const isGone = (name: string) => !rows.replit.has(name) || !rows.external.has(name)
+    const written = new Set<string>()
+    const problems: Array<string> = []
+    for (const [name, versions] of this.versions) {
+      for (const { replaced, row, side } of versions) {
+        written.add(`${traceOf(name, row)} ${row?.["email"]}`)
+        if (replaced || isKnown(traceOf(name, row)) || (row === null && isGone(name))) continue
+        problems.push(
+          `${name}: ${row === null ? "the delete" : JSON.stringify(row)} on ${side} is lost without a trace.`
+        )
+      }
+      const last = versions.at(-1)!
+      const isMissing = !rows.replit.has(name) && !rows.external.has(name)
+      if (
+        isMissing && !last.replaced && !versions.some(({ row }) => row === null) && !isKnown(traceOf(name, last.row))
+      ) {
+        problems.push(`${name} is gone, and nobody deleted it.`)
+      }
+    }
+    for (const side of sides) {
+      for (const [name, row] of rows[side]) {
+        if (written.has(`${traceOf(name, row)} ${row["email"]}`)) continue
+        problems.push(`${name} on ${side} is ${JSON.stringify(row)}, which nobody wrote.`)
+      }
+    }
+    return problems
+  }
+}
+
+/**
+ * What a version is known by. A child's key isn't part of it: where the foreign key says ON UPDATE CASCADE, a parent's
+ * changed key takes along children that the other side had never seen. Nor is the stamp, which that bumps.
+ */
+const traceOf = (name: string, row: Row | null): string => {
+  const token = tokenOf(name, row)
+  return token !== null && name.startsWith(itens.name) ? `${itens.name} ${token}` : `${name} ${token}`
+}
+
+const tokenOf = (name: string, row: Row | null): string | null =>
+  row === null ? null : row[tokenColumn[name.split(" ")[0]!]!] ?? ""
+
+/** A side's rows by their names. */
+export const byName = (tables: ReadonlyArray<ReadonlyArray<Row>>): Rows =>
+  new Map(
+    tables.flatMap((rows, index) =>
+      rows.map((row) => [rowName(names[index]!, keyOf(names[index]!, row)), row] as const)
+    )
+  )
