@@ -1,4 +1,45 @@
 #!/usr/bin/env node
-import { Console, Effect } from "effect"
+/** The entry, and the only file that touches the process: arguments, signals, streams, exit code. */
+import { NodeContext, NodeRuntime } from "@effect/platform-node"
+import { Cause, Effect, Exit, Layer } from "effect"
+import { createRequire } from "node:module"
+import { run } from "./cli.ts"
+import { Host } from "./cli/Host.ts"
 
-Effect.runFork(Console.log("vaivem: the command line is not there yet"))
+const { version }: { readonly version: string } = createRequire(import.meta.url)("../package.json")
+
+const host = Layer.succeed(Host, {
+  version,
+  isTerminal: { stdin: process.stdin.isTTY, stdout: process.stdout.isTTY, stderr: process.stderr.isTTY }
+})
+
+// Whoever reads our output may go away at any time (`| head`); the sync goes on.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error
+  })
+}
+
+// The batch in hand is finished, but a server that does not answer must not hold up the end. The listener stays, so
+// that a second signal, as npm sends one, does not end the process in the middle.
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => setTimeout(() => process.exit(0), 9_500).unref())
+}
+
+const main = Effect.map(run(process.argv), (code) => {
+  process.exitCode = code
+})
+
+main.pipe(
+  Effect.provide(Layer.merge(NodeContext.layer, host)),
+  NodeRuntime.runMain({
+    disableErrorReporting: true,
+    teardown: (exit) => {
+      if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) {
+        process.stderr.write(`A defect of vaivem ended it, please report it:\n${Cause.pretty(exit.cause)}\n`)
+        process.exit(1)
+      }
+      process.exit()
+    }
+  })
+)

@@ -8,11 +8,14 @@ import { Host } from "./Host.ts"
 export const logger = (format: SyncConfig["Type"]["logFormat"]) =>
   Layer.unwrapEffect(Effect.map(Host, ({ isTerminal }) => {
     const form = format === "auto" ? (isTerminal.stderr ? "pretty" : "logfmt") : format
-    return Logger.replace(Logger.defaultLogger, {
-      pretty: Logger.prettyLogger({ stderr: true, colors: isTerminal.stderr }),
-      logfmt: Logger.withConsoleError(Logger.logfmtLogger),
-      json: Logger.withConsoleError(Logger.jsonLogger)
-    }[form])
+    return Logger.replace(
+      Logger.defaultLogger,
+      {
+        pretty: Logger.prettyLogger({ stderr: true, colors: isTerminal.stderr }),
+        logfmt: Logger.withConsoleError(Logger.logfmtLogger),
+        json: Logger.withConsoleError(Logger.jsonLogger)
+      }[form]
+    )
   }))
 
 /** Both databases of the settings in the environment and `.env.sync`. */

@@ -3,14 +3,15 @@ import { amount, count, duration, list } from "../domain/Quantity.ts"
 import { label, sides } from "../domain/Side.ts"
 import { summaryLine } from "../domain/Summary.ts"
 import { textTable } from "../domain/TextTable.ts"
-import type { Run } from "../services/Database.ts"
 import type { Status, TableStatus } from "../programs/status.ts"
+import type { Run } from "../services/Database.ts"
 
 export const statusText = (status: Status): string =>
   [
-    textTable([heading, ...status.tables.flatMap(({ table, ...on }) =>
-      sides.map((side) => [table, label(side), ...cells(on[side])])
-    )], { right: [2, 3, 5, 6, 7] }),
+    textTable([
+      heading,
+      ...status.tables.flatMap(({ table, ...on }) => sides.map((side) => [table, label(side), ...cells(on[side])]))
+    ], { right: [2, 3, 5, 6, 7] }),
     "",
     lastCycle(status),
     ...(status.lastRun === null ? [] : [lastRun(status.lastRun)]),

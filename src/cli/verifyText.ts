@@ -21,7 +21,9 @@ const tableLine = (verified: VerifiedTable): string => {
     ...(unproven === 0 ? [] : [`${count(unproven)} not proven yet: a change is pending, the next cycle moves it`])
   ]
   const verdict = outcome === "different" ? "DIFFERENT" : "not proven"
-  return `${table}: ${verdict}, ${count(rows.replit)} on Replit, ${amount(rows.external, "row")} on external: ${found.join("; ")}`
+  return `${table}: ${verdict}, ${count(rows.replit)} on Replit, ${amount(rows.external, "row")} on external: ${
+    found.join("; ")
+  }`
 }
 
 const sampleLine = ({ key, kind, why }: Difference): string =>

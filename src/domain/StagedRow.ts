@@ -6,7 +6,8 @@
  * columns among them are always filled, the others are `\N` when the row is absent. A digest's columns are hash, k1 to
  * kn.
  *
- * `PgDatabase` never looks inside: the servers write and read these lines. Only the memory form does.
+ * Rows on their way from server to server are never looked into: the servers write and read these lines. Only the
+ * memory form does, and whoever asks a claim for its keys.
  */
 import { Effect, Stream } from "effect"
 import type { Key, SyncedTable } from "./SyncedTable.ts"

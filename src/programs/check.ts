@@ -112,20 +112,26 @@ const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen
     setUp: identity !== null,
     problems: [
       ...(hello.readOnly
-        ? ["The database takes no writes now (a read-only replica, or default_transaction_read_only). Use the primary's "
-          + `URL in ${urlSetting(side)}.`]
+        ? [
+          "The database takes no writes now (a read-only replica, or default_transaction_read_only). Use the primary's "
+          + `URL in ${urlSetting(side)}.`
+        ]
         : []),
       ...(hello.versionNumber > 0 && hello.versionNumber < 130_000
         ? [`PostgreSQL ${hello.version} is too old: 13 or newer is needed.`]
         : []),
       ...(!hello.mayCreateSchema && identity === null
-        ? [`Role ${hello.role} may not create the schema vaivem. As the database's owner, run: `
-          + `GRANT CREATE ON DATABASE "${hello.database}" TO "${hello.role}";`]
+        ? [
+          `Role ${hello.role} may not create the schema vaivem. As the database's owner, run: `
+          + `GRANT CREATE ON DATABASE "${hello.database}" TO "${hello.role}";`
+        ]
         : []),
       ...captured.map(display).filter((name) => !wanted.has(name)).map(sentence)
     ],
     notes: [
-      ...(plain ? [`Without TLS: passwords and rows can be read on the way. Put sslmode=require into ${urlSetting(side)}.`] : []),
+      ...(plain
+        ? [`Without TLS: passwords and rows can be read on the way. Put sslmode=require into ${urlSetting(side)}.`]
+        : []),
       ...(target.ignored.length === 0
         ? []
         : [`${urlSetting(side)} has parameters that mean nothing here: ${target.ignored.join(", ")}.`]),
@@ -137,11 +143,14 @@ const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen
 /** The older sync script kept a table of that name; ours is a view. */
 const olderChangelog = (found: Inspected): ReadonlyArray<string> =>
   found._tag === "Unfit" ? [] : [
-    `${display(found.shape.name)} is a table, as an older sync script keeps it. Stop that script for good before the first `
+    `${
+      display(found.shape.name)
+    } is a table, as an older sync script keeps it. Stop that script for good before the first `
     + "run, for it deletes rows that it does not find; the first run takes the table over and keeps it under another name."
   ]
 
-const isNear = (host: string): boolean => host.startsWith("/") || host === "memory" || /^127\.|^::1$|localhost$/.test(host)
+const isNear = (host: string): boolean =>
+  host.startsWith("/") || host === "memory" || /^127\.|^::1$|localhost$/.test(host)
 
 /** A side whose peer can't be reached still says what it knows about its tables. */
 const alone = ({ side, tables }: Seen): ReadonlyArray<TableCheck> =>

@@ -45,4 +45,6 @@ export const restoreConflict = Effect.fn("restoreConflict")(function*(id: string
 
 /** Ids are compared as texts, so that a wildcard or an empty text would mean any. */
 export const idProblem = (id: string): string | null =>
-  /^[0-9a-f][0-9a-f-]*$/i.test(id) ? null : `${JSON.stringify(id)} is no id: ids are made of hexadecimal digits and hyphens.`
+  /^[0-9a-f][0-9a-f-]*$/i.test(id)
+    ? null
+    : `${JSON.stringify(id)} is no id: ids are made of hexadecimal digits and hyphens.`

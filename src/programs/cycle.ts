@@ -140,12 +140,14 @@ const underLease = Effect.fn("underLease")(function*(
     ? before
     : { replit: yield* replit.ask(tables), external: yield* external.ask(tables) }
   yield* pass(workOf(ready, answers), tally, config)
+  const moved = yield* Ref.get(tally)
   for (const { table } of ready.tables) {
+    // What a paused table applied may not be acknowledged yet, and its history is what says so.
+    if (moved.paused.some((paused) => paused.table === display(table.name))) continue
     for (const database of [replit, external]) {
       yield* database.purge(table.name, Duration.toMillis(config.retention))
     }
   }
-  const moved = yield* Ref.get(tally)
   yield* replit.finish(yield* runOf(startedMs, moved, null))
   const after = { replit: yield* replit.ask(tables), external: yield* external.ask(tables) }
   return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
@@ -168,7 +170,8 @@ const setUpNow = Effect.fn("setUpNow")(function*(memory: Memory) {
 /** Whether what this process knows is still what is there: fingerprints, capture and contracts, for every table. */
 const fits = (known: Ready, answers: Answers): boolean =>
   sides.every((side) =>
-    answers[side].installed && answers[side].identity !== null && known.tables.every(({ contract, fingerprints, table }) => {
+    answers[side].installed && answers[side].identity !== null &&
+    known.tables.every(({ contract, fingerprints, table }) => {
       const found = answers[side].tables.find(({ name }) => display(name) === display(table.name))
       return found !== undefined && found.contract === contract && found.fingerprint !== null
         && found.fingerprint === fingerprints[side] && found.fingerprint === found.captured

@@ -50,7 +50,9 @@ export const pairProblem = (known: Identities): string | null => {
 }
 
 const paired = (side: Side) =>
-  `The database behind ${urlSetting(side)} is paired with another ${label(opposite(side))} database than the one behind ${
+  `The database behind ${urlSetting(side)} is paired with another ${
+    label(opposite(side))
+  } database than the one behind ${
     urlSetting(opposite(side))
   }. Use the URL of its old partner; or, if that one is gone for good, run \`teardown --yes\` with these URLs, which `
   + "removes what vaivem keeps in both (no row of yours), and then set the new pair up."

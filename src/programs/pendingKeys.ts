@@ -1,5 +1,5 @@
 /** Asks which of some keys have a pending change on a side, by a claim that is given up again. */
-import { Chunk, Effect, Stream } from "effect"
+import { Effect } from "effect"
 import { decode } from "../domain/StagedRow.ts"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import type { Database } from "../services/Database.ts"
@@ -15,8 +15,8 @@ export const pendingKeys = Effect.fn("pendingKeys")(function*(
     Effect.scoped(Effect.gen(function*() {
       const claim = yield* database.claim(table, { _tag: "Keys", phase, keys })
       if (claim === null) return []
-      return Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.map(decode(table)(claim.stream), ({ values }) =>
-        table.key.map((name) => values[table.columns.indexOf(name)] ?? ""))))
+      const rows = yield* decode(table)(claim.stream)
+      return rows.map(({ values }) => table.key.map((name) => values[table.columns.indexOf(name)] ?? ""))
     })))
   return found.flat()
 })

@@ -60,13 +60,14 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
       rows = Math.ceil(result.rows / 2)
       continue
     }
-    after = result.last
+    after = result.after
     if (result._tag === "Refused") {
       if (total.refuse({ key: result.last, error: result.error }) >= refusalsMax) return total.get(true)
       continue
     }
     total.add(result.applied)
-    rows = nextRows(rows, (yield* Clock.currentTimeMillis) - startedMs, options.batchRowsMax)
+    const tookMs = (yield* Clock.currentTimeMillis) - startedMs
+    rows = Math.min(nextRows(rows, result.rows, result.applied.bytes, tookMs), options.batchRowsMax)
     yield* Effect.logDebug("Moved a batch").pipe(
       Effect.annotateLogs({ from: route.from.side, rows: result.rows, bytes: result.applied.bytes })
     )
@@ -91,8 +92,14 @@ export const propagateKeys = Effect.fn("propagateKeys")(function*(route: Route, 
 
 type BatchResult =
   | { readonly _tag: "Empty" }
-  | { readonly _tag: "Moved"; readonly rows: number; readonly last: Key; readonly applied: Applied }
-  | { readonly _tag: "Refused"; readonly rows: number; readonly last: Key; readonly error: RowRefused }
+  | { readonly _tag: "Moved"; readonly rows: number; readonly after: Key; readonly applied: Applied }
+  | {
+    readonly _tag: "Refused"
+    readonly rows: number
+    readonly last: Key
+    readonly after: Key
+    readonly error: RowRefused
+  }
   /** A statement ran into its time-out: fewer rows may pass. */
   | { readonly _tag: "TooLong"; readonly error: Contended }
 
@@ -124,23 +131,27 @@ const once = (route: Route, request: ClaimRequest, locks: ApplyOptions["locks"])
     const applied = yield* route.to.apply(route.table, claim, { judge, locks }).pipe(
       Effect.catchTag("RowRefused", (error) => Effect.succeed(error))
     )
-    const { last, rows } = claim
-    if ("_tag" in applied) return { _tag: "Refused", rows, last, error: applied } satisfies BatchResult as BatchResult
+    const { after, last, rows } = claim
+    if ("_tag" in applied) {
+      return { _tag: "Refused", rows, last, after, error: applied } satisfies BatchResult as BatchResult
+    }
     yield* claim.acknowledge(applied.kept)
-    return { _tag: "Moved", rows, last, applied } satisfies BatchResult as BatchResult
+    return { _tag: "Moved", rows, after, applied } satisfies BatchResult as BatchResult
   }).pipe(Effect.scoped, Effect.uninterruptible)
 
 /**
- * A transaction on the target should take about a second (promise 9): halve what took longer than 1.5 s, double what
- * took less than half a second.
+ * A transaction on the target should take about a second (promise 9): halve what took longer than 1.5 s, and go up by
+ * fours as long as it takes less than a third of one. Wide rows bound it by bytes.
  */
-const nextRows = (rows: number, tookMs: number, rowsMax: number): number => {
-  if (tookMs > 1_500) return Math.max(Math.ceil(rows / 2), Math.min(rowsMax, 100))
-  if (tookMs < 500) return Math.min(rows * 2, rowsMax)
-  return rows
+const nextRows = (wanted: number, rows: number, bytes: number, tookMs: number): number => {
+  if (tookMs > 1_500) return Math.max(Math.ceil(rows / 2), 1)
+  const byBytes = Math.max(1, Math.floor(batchBytes / Math.max(1, bytes / rows)))
+  return Math.min(tookMs < 350 ? wanted * 4 : wanted, byBytes)
 }
 
-const batchRowsStart = 5_000
+/** Small at first: nobody knows yet how wide the rows are. */
+const batchRowsStart = 500
+const batchBytes = 32_000_000
 const attemptsMax = 6
 /** Most rows that one pass may find refused: finding one costs about two batches. */
 const refusalsMax = 100

@@ -8,8 +8,8 @@ import type { Contract } from "../domain/contract.ts"
 import { contract } from "../domain/contract.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
-import { ActionNeeded } from "../domain/SyncError.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import type { Captured, Database, Inspected, Remembered } from "../services/Database.ts"
@@ -151,9 +151,7 @@ const hadTheNewColumns = (
   const before = known.replit ?? known.external
   if (before === null) return null
   const had = (side: Side) =>
-    table.columns.some((name) =>
-      before.columns[side].includes(name) && !before.columns[opposite(side)].includes(name)
-    )
+    table.columns.some((name) => before.columns[side].includes(name) && !before.columns[opposite(side)].includes(name))
   const [replit, external] = [had("replit"), had("external")]
   if (replit === external) return null
   return replit ? "replit" : "external"

@@ -41,7 +41,9 @@ export interface Unreachable {
 export const status = Effect.gen(function*() {
   const { tables } = yield* SyncConfig
   const asked = yield* onBoth((database) =>
-    Effect.either(Effect.all({ identity: database.identity, found: database.status(tables) }).pipe(retrying("5 seconds")))
+    Effect.either(
+      Effect.all({ identity: database.identity, found: database.status(tables) }).pipe(retrying("5 seconds"))
+    )
   )
   const replit = Either.getOrNull(asked.replit)
   const tableOn = (side: Side, index: number): TableStatus | null => {
@@ -50,7 +52,8 @@ export const status = Effect.gen(function*() {
     const { conflicts, oldestPendingSeconds, open, pending, quarantined, rows } = row
     return { rows, pending, oldestPendingSeconds, quarantined, conflicts, unrestored: open }
   }
-  const isSetUp = (side: Side) => Either.match(asked[side], { onLeft: () => null, onRight: (it) => it.identity !== null })
+  const isSetUp = (side: Side) =>
+    Either.match(asked[side], { onLeft: () => null, onRight: (it) => it.identity !== null })
   return {
     tables: tables.map((name, index) => ({
       table: display(name),

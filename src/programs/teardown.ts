@@ -16,11 +16,11 @@ import { databases } from "./databases.ts"
 import { onBoth } from "./setup.ts"
 import { underLease } from "./underLease.ts"
 
-export interface TeardownOptions {
+export interface TeardownOptions<R> {
   /** Null is everything. */
   readonly table: TableName | null
   /** Asked with what would be lost, a line each; not asked when there is nothing. */
-  readonly confirm: (losses: ReadonlyArray<string>) => Effect.Effect<boolean, SyncError>
+  readonly confirm: (losses: ReadonlyArray<string>) => Effect.Effect<boolean, SyncError, R>
 }
 
 export interface TornDown {
@@ -32,7 +32,7 @@ export interface TornDown {
   readonly gone: ReadonlyArray<{ readonly side: Side; readonly message: string }>
 }
 
-export const teardown = Effect.fn("teardown")(function*(options: TeardownOptions) {
+export const teardown = Effect.fn("teardown")(function*<R>(options: TeardownOptions<R>) {
   const { retryFor } = yield* SyncConfig
   const found = yield* onBoth((database) => Effect.either(database.captured.pipe(retrying(retryFor))))
   const reached = sides.filter((side) => Either.isRight(found[side]))
@@ -64,15 +64,17 @@ export const teardown = Effect.fn("teardown")(function*(options: TeardownOptions
   } satisfies TornDown
 })
 
-const refuseUnknown = Effect.fn("refuseUnknown")(function*(table: TableName | null, captured: ReadonlyArray<TableName>) {
-  if (table === null || captured.some((name) => display(name) === display(table))) return
-  const names = [...new Set(captured.map(display))]
-  return yield* new ActionNeeded({
-    message: `Nothing of vaivem is on table ${display(table)}. ${
-      names.length === 0 ? "No table is set up." : `Set up: ${names.join(", ")}.`
-    }`
-  })
-})
+const refuseUnknown = Effect.fn("refuseUnknown")(
+  function*(table: TableName | null, captured: ReadonlyArray<TableName>) {
+    if (table === null || captured.some((name) => display(name) === display(table))) return
+    const names = [...new Set(captured.map(display))]
+    return yield* new ActionNeeded({
+      message: `Nothing of vaivem is on table ${display(table)}. ${
+        names.length === 0 ? "No table is set up." : `Set up: ${names.join(", ")}.`
+      }`
+    })
+  }
+)
 
 /** What only our tables know: it can't be had back. */
 const lossesOn = Effect.fn("lossesOn")(function*(side: Side, names: ReadonlyArray<TableName>) {
@@ -82,7 +84,9 @@ const lossesOn = Effect.fn("lossesOn")(function*(side: Side, names: ReadonlyArra
     const losses = [
       ...(pending === 0 ? [] : [amount(pending, "change that was not synced yet", "changes that were not synced yet")]),
       ...(quarantined === 0 ? [] : [amount(quarantined, "row in quarantine", "rows in quarantine")]),
-      ...(open === 0 ? [] : [amount(open, "conflict whose loser was not restored", "conflicts whose losers were not restored")])
+      ...(open === 0
+        ? []
+        : [amount(open, "conflict whose loser was not restored", "conflicts whose losers were not restored")])
     ]
     return losses.length === 0 ? [] : [`${display(name)} on ${label(side)}: ${losses.join(", ")}`]
   })

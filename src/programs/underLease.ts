@@ -16,14 +16,17 @@ export const underLease = <A, R>(self: Effect.Effect<A, SyncError, R>) =>
     const replit = yield* ReplitDb
     const { retryFor } = yield* SyncConfig
     return yield* Effect.scoped(Effect.gen(function*() {
-      if (!(yield* replit.lease)) return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair." })
+      if (!(yield* replit.lease)) {
+        return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair." })
+      }
       return yield* self
     })).pipe(retrying(retryFor), sayHowLong(retryFor))
   })
 
 /** Tells how long the lease was waited for. */
 export const sayHowLong =
-  (waited: Duration.Duration) => <A, E extends { readonly _tag: string }, R>(self: Effect.Effect<A, E | LeaseTaken, R>) =>
+  (waited: Duration.Duration) =>
+  <A, E extends { readonly _tag: string }, R>(self: Effect.Effect<A, E | LeaseTaken, R>) =>
     Effect.mapError(self, (error) =>
       error instanceof LeaseTaken
         ? new LeaseTaken({

@@ -68,12 +68,17 @@ export const verifyExitCode = ({ tables }: Verified): 0 | 1 | 3 => {
   return outcomes.has("unproven") ? 1 : 0
 }
 
-const compareAll = Effect.fn("compareAll")(function*(names: ReadonlyArray<TableName>, options: { readonly mark: boolean }) {
-  yield* refuseUncaptured(names)
-  const contracts = yield* inspectBoth(names)
-  return yield* Effect.forEach(contracts, ({ found, name }) =>
-    found._tag === "Fits" ? compareTable(found.table, options.mark) : Effect.succeed(waiting(name, found.problem)))
-})
+const compareAll = Effect.fn("compareAll")(
+  function*(names: ReadonlyArray<TableName>, options: { readonly mark: boolean }) {
+    yield* refuseUncaptured(names)
+    const contracts = yield* inspectBoth(names)
+    return yield* Effect.forEach(
+      contracts,
+      ({ found, name }) =>
+        found._tag === "Fits" ? compareTable(found.table, options.mark) : Effect.succeed(waiting(name, found.problem))
+    )
+  }
+)
 
 /** Without capture nobody knows what is pending, and nothing could be repaired. */
 const refuseUncaptured = Effect.fn("refuseUncaptured")(function*(names: ReadonlyArray<TableName>) {
@@ -136,20 +141,22 @@ const countBeyond = ({ external, replit }: Reconciled) => {
  * Sorts differences by what is known of their keys. The app goes on writing while both sides are read, so a key that
  * differs is looked up in both queues afterwards: what changed since is pending there.
  */
-const explain = Effect.fn("explain")(function*(table: SyncedTable, differences: ReadonlyArray<Omit<Difference, "why">>) {
-  const both = yield* databases
-  const refused = yield* onBoth((database) => database.quarantined(table.name))
-  const quarantined = new Set(sides.flatMap((side) => refused[side].map(({ key }) => JSON.stringify(key))))
-  const keys = differences.map(({ key }) => key).filter((key) => !quarantined.has(JSON.stringify(key)))
-  const pending = new Set([
-    ...(yield* pendingKeys(both.replit, table, keys)),
-    ...(yield* pendingKeys(both.external, table, keys))
-  ].map((key) => JSON.stringify(key)))
-  return differences.map(({ key, kind }): Difference => {
-    const id = JSON.stringify(key)
-    return { key, kind, why: quarantined.has(id) ? "quarantined" : pending.has(id) ? "pending" : "unknown" }
-  })
-})
+const explain = Effect.fn("explain")(
+  function*(table: SyncedTable, differences: ReadonlyArray<Omit<Difference, "why">>) {
+    const both = yield* databases
+    const refused = yield* onBoth((database) => database.quarantined(table.name))
+    const quarantined = new Set(sides.flatMap((side) => refused[side].map(({ key }) => JSON.stringify(key))))
+    const keys = differences.map(({ key }) => key).filter((key) => !quarantined.has(JSON.stringify(key)))
+    const pending = new Set([
+      ...(yield* pendingKeys(both.replit, table, keys)),
+      ...(yield* pendingKeys(both.external, table, keys))
+    ].map((key) => JSON.stringify(key)))
+    return differences.map(({ key, kind }): Difference => {
+      const id = JSON.stringify(key)
+      return { key, kind, why: quarantined.has(id) ? "quarantined" : pending.has(id) ? "pending" : "unknown" }
+    })
+  }
+)
 
 const differencesIn = ({ external, replit }: Reconciled): ReadonlyArray<Omit<Difference, "why">> => {
   const byKey = new Map<string, Omit<Difference, "why">>()
@@ -163,9 +170,17 @@ const differencesIn = ({ external, replit }: Reconciled): ReadonlyArray<Omit<Dif
   return [...byKey.values()]
 }
 
-const countOf = ({ sample }: Compared, kind: "only-here" | "different") => sample.filter((it) => it.kind === kind).length
+const countOf = ({ sample }: Compared, kind: "only-here" | "different") =>
+  sample.filter((it) => it.kind === kind).length
 
-const nothing = { onlyOn: { replit: 0, external: 0 }, different: 0, unproven: 0, quarantined: 0, sample: [], problem: null }
+const nothing = {
+  onlyOn: { replit: 0, external: 0 },
+  different: 0,
+  unproven: 0,
+  quarantined: 0,
+  sample: [],
+  problem: null
+}
 
 const equal = (name: TableName, { rows }: Reconciled): VerifiedTable => ({
   ...nothing,

@@ -184,8 +184,10 @@ export interface Claim {
   readonly rows: number
   /** How many of them are changed primary keys that are linked to an old key. */
   readonly moves: number
-  /** Key of the last row: where the next claim goes on. */
+  /** Key of the last row. */
   readonly last: Key
+  /** Where the next claim goes on: `last`, or a later key of the other phase that was looked at. */
+  readonly after: Key
   /** The rows in the wire form of domain/StagedRow.ts (COPY text). Can be consumed once. */
   readonly stream: Stream.Stream<Uint8Array, SyncError>
   /**

@@ -41,12 +41,15 @@ export const readMigrations = Effect.gen(function*() {
   const path = yield* Path.Path
   const folder = path.join(path.dirname(yield* path.fromFileUrl(new URL(import.meta.url))), "..", "..", "sql")
   const names = (yield* files.readDirectory(folder)).filter((name) => /^\d{4}_.+\.sql$/.test(name)).sort()
-  return yield* Effect.forEach(names, (name) =>
-    Effect.map(files.readFileString(path.join(folder, name)), (text): Migration => ({
-      version: Number(name.slice(0, 4)),
-      name: name.slice(5, -4),
-      text
-    })))
+  return yield* Effect.forEach(
+    names,
+    (name) =>
+      Effect.map(files.readFileString(path.join(folder, name)), (text): Migration => ({
+        version: Number(name.slice(0, 4)),
+        name: name.slice(5, -4),
+        text
+      }))
+  )
 }).pipe(
   Effect.mapError((cause) =>
     new ActionNeeded({ message: `The folder sql/ of this program can't be read; install it again. (${String(cause)})` })

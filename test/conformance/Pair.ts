@@ -2,7 +2,7 @@
  * What the conformance suite runs on: two databases of one form, the same tables on both, and the app that writes to
  * each. `ddl` says the tables to a server and `tables` says the same to the memory form.
  */
-import { Chunk, Effect, type Scope, Stream } from "effect"
+import { Effect, type Scope } from "effect"
 import { contract } from "../../src/domain/contract.ts"
 import type { Side } from "../../src/domain/Side.ts"
 import { opposite } from "../../src/domain/Side.ts"
@@ -245,8 +245,7 @@ export const read = (member: Member, table: SyncedTable, request: ClaimRequest) 
   ))
 
 /** The rows of an open claim. */
-export const rowsOf = (table: SyncedTable, claim: Claim) =>
-  Effect.map(Stream.runCollect(decode(table)(claim.stream)), (rows) => Chunk.toReadonlyArray(rows))
+export const rowsOf = (table: SyncedTable, claim: Claim) => decode(table)(claim.stream)
 
 /** Keys that wait on a side outside quarantine, in claim order, joined by commas; the deleted ones with a minus. */
 export const waiting = (member: Member, table: SyncedTable) =>

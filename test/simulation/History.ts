@@ -5,7 +5,7 @@
 import { type Side, sides } from "../../src/domain/Side.ts"
 import type { Conflict } from "../../src/services/Database.ts"
 import type { Row } from "../../src/services/memory/MemoryTable.ts"
-import { itens, keyOf, names, rowName, tokenColumn } from "./World.ts"
+import { itens, rowName, tokenColumn } from "./World.ts"
 
 /** Rows by their names; see `rowName`. */
 export type Rows = ReadonlyMap<string, Row>
@@ -81,11 +81,3 @@ const traceOf = (name: string, row: Row | null): string => {
 
 const tokenOf = (name: string, row: Row | null): string | null =>
   row === null ? null : row[tokenColumn[name.split(" ")[0]!]!] ?? ""
-
-/** A side's rows by their names. */
-export const byName = (tables: ReadonlyArray<ReadonlyArray<Row>>): Rows =>
-  new Map(
-    tables.flatMap((rows, index) =>
-      rows.map((row) => [rowName(names[index]!, keyOf(names[index]!, row)), row] as const)
-    )
-  )

@@ -114,13 +114,14 @@ export const layerOf = (world: World, databases: Readonly<Record<Side, Database>
   )
 
 /** All rows of a side, by table and key. */
-export const rowsOf = Effect.fnUntraced(function*(world: World, side: Side) {
-  const rows = new Map<string, Row>()
-  for (const name of names) {
-    for (const row of yield* world.servers[side].app.rows(name)) rows.set(rowName(name, keyOf(name, row)), row)
-  }
-  return rows
-})
+export const rowsOf = (world: World, side: Side) =>
+  Effect.map(
+    Effect.all(names.map((name) => world.servers[side].app.rows(name))),
+    (tables) =>
+      new Map(tables.flatMap((rows, index) =>
+        rows.map((row) => [rowName(names[index]!, keyOf(names[index]!, row)), row] as const)
+      ))
+  )
 
 /** Both sides' rows. */
 export const allRows = (world: World) =>

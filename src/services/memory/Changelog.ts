@@ -122,6 +122,7 @@ const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, requ
     rows: read.rows.length,
     moves: read.rows.filter(({ was }) => was !== null).length,
     last: read.last,
+    after: read.last,
     stream: Stream.suspend(() => {
       if (consumed || !open) return Stream.dieMessage("The claim's rows can be read once, while the claim is open.")
       consumed = true

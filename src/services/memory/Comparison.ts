@@ -20,11 +20,8 @@ export const make = (store: Store): Comparison => ({
   ),
   compare: Effect.fn("MemoryDatabase.compare")(function*(table, buckets, theirs, options) {
     const { schema } = yield* step(store, () => tableOf(store, table))
-    const hashes = new Map<RowId, string>()
-    yield* Stream.runForEach(
-      StagedRow.decodeDigests(theirs),
-      ({ hash, key }) => Effect.sync(() => hashes.set(idOfKey(schema, table.key, key), hash))
-    )
+    const digests = yield* StagedRow.decodeDigests(theirs)
+    const hashes = new Map(digests.map(({ hash, key }) => [idOfKey(schema, table.key, key), hash]))
     return yield* step(store, () => compare(store, table, buckets, hashes, options))
   }),
   count: Effect.fn("MemoryDatabase.count")((name) => step(store, () => tableNamed(store, name).rows.size))

@@ -2,6 +2,7 @@
 import { Clock, Effect } from "effect"
 import { label } from "../../domain/Side.ts"
 import type { SyncedTable, TableShape } from "../../domain/SyncedTable.ts"
+import type { SyncError } from "../../domain/SyncError.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { display } from "../../domain/TableName.ts"
@@ -141,7 +142,7 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
   }
 }
 
-const hello = (session: PgSession): Effect.Effect<Hello, import("../../domain/SyncError.ts").SyncError> =>
+const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
   Effect.scoped(Effect.gen(function*() {
     const query = yield* session.reserve
     yield* query("select 1")

@@ -9,7 +9,17 @@ import type { Version } from "../../domain/decide.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended, RowRefused } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
-import type { Answer, Applied, ApplyOptions, Changelog, Claim, Contested, Identity, Verdict } from "../Database.ts"
+import type {
+  Answer,
+  Applied,
+  ApplyOptions,
+  Changelog,
+  Claim,
+  Contested,
+  Identity,
+  Phase,
+  Verdict
+} from "../Database.ts"
 import { beforeMerge, explainRefusal } from "./explainRefusal.ts"
 import { newestMigration } from "./Migrations.ts"
 import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
@@ -57,36 +67,42 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
     claim: (table, request) =>
       Effect.gen(function*() {
         const sql = yield* stems.sqlOf(table)
-        const tx = yield* session.begin({ isolation: "repeatable read", table: table.name, script: [sql.makeClaim] })
-        for (let anyHeld = false;; anyHeld = true) {
-          const found = request._tag === "Keys"
-            ? yield* tx.query(sql.claimKeys(request.phase), columnsOf(table, request.keys))
-            : yield* tx.query(
-              sql.claimNext(request.phase, request.after !== null, yield* stems.mayHaveQuarantine(table)),
-              [request.rows, ...(request.after ?? [])]
-            )
-          const row = found[0]
-          if (row === undefined) {
+        const tx = yield* session.begin({
+          isolation: "repeatable read",
+          table: table.name,
+          settings: byIndex,
+          script: [sql.makeClaim]
+        })
+        if (request._tag === "Keys") {
+          const found = (yield* tx.query(sql.claimKeys(request.phase), columnsOf(table, request.keys)))[0]!
+          return Number(found.rows) === 0 ? null : claimOf(tx, sql, request.phase, found)
+        }
+        let after = request.after
+        let look = request.rows * 2
+        let anyHeld = false
+        while (true) {
+          const text = sql.claimNext(request.phase, after !== null, yield* stems.mayHaveQuarantine(table))
+          const found = (yield* tx.query(text, [look, request.rows, ...(after ?? [])]))[0]!
+          const [looked, rows] = [Number(found.looked), Number(found.rows)]
+          // The last key claimed where that many were wanted, else the last one looked at.
+          const seen: Key | null = looked === 0
+            ? null
+            : JSON.parse(String(rows === request.rows ? found.last : found.seen))
+          if (rows > 0 && Number(found.bounces) < bouncesMax) return claimOf(tx, sql, request.phase, found, seen)
+          if (rows > 0) {
+            yield* tx.query(sql.holdBouncing, [bouncing])
+            stems.noteQuarantine(table)
+            anyHeld = true
+            const left = (yield* tx.query(sql.claimed))[0]!
+            if (Number(left.rows) > 0) return claimOf(tx, sql, request.phase, left, seen)
+          }
+          if (seen === null) {
+            // What was held must stay so, although there is nothing to acknowledge.
             if (anyHeld) yield* tx.commit()
             return null
           }
-          const held = Number(row.bounces) >= bouncesMax && request._tag === "Next"
-          if (!held) {
-            return claimOf(tx, sql, request.phase, Number(row.rows), Number(row.moves), JSON.parse(String(row.last)))
-          }
-          yield* tx.query(sql.holdBouncing, [bouncing])
-          const left = (yield* tx.query(sql.claimed))[0]
-          stems.noteQuarantine(table)
-          if (Number(left?.rows) > 0) {
-            return claimOf(
-              tx,
-              sql,
-              request.phase,
-              Number(left!.rows),
-              Number(left!.moves),
-              JSON.parse(String(row.last))
-            )
-          }
+          after = seen
+          look = Math.min(look * 4, lookedMax)
         }
       }),
 
@@ -154,24 +170,27 @@ const bouncing =
   "bounces: this row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
   + "to undo what the other one does. Change one of the triggers, then run `quarantine retry`."
 
-const claimOf = (
-  tx: Transaction,
-  sql: TableSql,
-  phase: "upserts" | "deletes",
-  rows: number,
-  moves: number,
-  last: Key
-): Claim => ({
-  rows,
-  moves,
-  last,
-  stream: tx.copyTo(sql.copyClaim(phase)),
-  acknowledge: (kept) =>
-    Effect.zipRight(
-      kept.length === 0 ? Effect.void : tx.query(sql.keepClaimed, [kept]),
-      tx.commit(sql.acknowledge)
-    )
-})
+const claimOf = (tx: Transaction, sql: TableSql, phase: Phase, found: Row, after?: Key | null): Claim => {
+  const last: Key = JSON.parse(String(found.last))
+  return {
+    rows: Number(found.rows),
+    moves: Number(found.moves),
+    last,
+    after: after ?? last,
+    stream: tx.copyTo(sql.copyClaim(phase)),
+    acknowledge: (kept) =>
+      Effect.zipRight(
+        kept.length === 0 ? Effect.void : tx.query(sql.keepClaimed, [kept]),
+        tx.commit(sql.acknowledge)
+      )
+  }
+}
+
+/** The queue is always read in key order by its index, and rows by their key, whatever the planner knows of their number. */
+const byIndex = [["enable_seqscan", "off"], ["enable_bitmapscan", "off"], ["enable_hashagg", "off"]] as const
+
+/** Most keys that one statement looks at while searching for rows of its phase. */
+const lookedMax = 50_000
 
 /** Texts of keys, a parameter for each key column. */
 const columnsOf = (table: SyncedTable, keys: ReadonlyArray<Key>) =>

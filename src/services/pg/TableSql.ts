@@ -88,11 +88,20 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const rowHash = `hashtextextended(row(${table.columns.map(hashed).join(", ")})::text collate "C", 1)`
   const keyText = `concat_ws('|', ${key.map((column) => `t.${id(column)}::text`).join(", ")})`
 
+  const claimColumns = [
+    ...numbers.map((n) => `k${n}`),
+    "change_id",
+    "changed_at",
+    "bounces",
+    ...numbers.map((n) => `was${n}`)
+  ]
+    .join(", ")
+  const lastWas = numbers
+    .map((n) => `(array_agg(p.was${n} order by p.change_id desc) filter (where p.was1 is not null))[1] as was${n}`)
+    .join(", ")
   const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${
     keyTexts("p")
   })`
-  const isThere = `exists (select from ${t} t where ${tIs("p")})`
-  const inPhase = (phase: Phase) => (phase === "upserts" ? isThere : `not ${isThere}`)
   const anyPending = `exists (select from ${pending})`
 
   /** The old key travels only while it is gone here and pending itself: then the new one may take its place there. */
@@ -101,34 +110,37 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
           and exists (select from ${pending} o where ${
       numbers.map((m) => `o.k${m} = x.was${m}`).join(" and ")
     }) then x.was${n} end`
-  const claimInto = (from: string, where: string, phase: Phase, limit: string) => `
-    with claimed as (
-      insert into pg_temp.vaivem_claim (n, ${numbers.map((n) => `k${n}`).join(", ")}, change_id, changed_at, bounces, ${
-    numbers.map((n) => `was${n}`).join(", ")
-  })
-      select row_number() over (order by ${ks("x")}), ${ks("x")}, x.change_id, x.changed_at, x.bounces,
-        ${numbers.map(travellingWas).join(", ")}
+  /**
+   * Looks at no more than so many keys of the queue, whatever their phase, so that no statement of a claim grows with the
+   * queue; claims those of the phase, and says where to go on.
+   */
+  const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string) => `
+    with looked as materialized (
+      select x.*, row_number() over (order by ${ks("x")}) as position, exists (select from ${t} t where ${
+    tIs("x")
+  }) as there
       from (
         select ${ks("p")}, max(p.change_id) as change_id, max(p.changed_at) as changed_at,
           (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces,
-          ${
-    numbers.map((n) =>
-      `(array_agg(p.was${n} order by p.change_id desc) filter (where p.was1 is not null))[1] as was${n}`
-    )
-      .join(", ")
-  }
+          ${lastWas}
         from ${pending} p ${from}
         where ${where}
         group by ${ks("p")}
-        having ${inPhase(phase)}
         order by ${ks("p")}
-        ${limit}
+        ${looked}
       ) x
+    ), claimed as (
+      insert into pg_temp.vaivem_claim (n, ${claimColumns})
+      select row_number() over (order by x.position), ${ks("x")}, x.change_id, x.changed_at, x.bounces,
+        ${numbers.map(travellingWas).join(", ")}
+      from looked x where x.there = ${phase === "upserts"} order by x.position ${rows}
       returning n, bounces, was1, ${keyTexts("vaivem_claim")} as key
-    )
-    select count(*) over () as rows, count(was1) over () as moves, max(bounces) over () as bounces,
-      to_jsonb(key)::text as last
-    from claimed order by n desc limit 1`
+    ), l as (select count(*) as looked, max(position) as position from looked)
+    select (select count(*) from claimed) as rows, (select count(was1) from claimed) as moves,
+      (select max(bounces) from claimed) as bounces, l.looked,
+      to_jsonb((select key from claimed order by n desc limit 1))::text as last,
+      to_jsonb((select ${keyTexts("o")} from looked o where o.position = l.position))::text as seen
+    from l`
 
   const stageColumns = [
     "n",
@@ -152,19 +164,20 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     // ---- source ----------------------------------------------------------------------------------------------------
     makeClaim: `create temp table vaivem_claim on commit drop as
       select 0 as n, ${ks("p")}, ${wass("p")}, p.change_id, p.changed_at, p.bounces from ${pending} p with no data`,
-    /** $1 rows; then the key to go on after, if any. */
+    /** $1 keys to look at, $2 rows to claim; then the key to go on after, if any. */
     claimNext: (phase: Phase, after: boolean, quarantine: boolean) =>
       claimInto(
         "",
         [
           ...(after
-            ? [`(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 2}::text::${type}`).join(", ")})`]
+            ? [`(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 3}::text::${type}`).join(", ")})`]
             : []),
           ...(quarantine ? [notQuarantined] : []),
           "true"
         ].join(" and "),
         phase,
-        "limit $1::bigint"
+        "limit $1::bigint",
+        "limit $2::bigint"
       ),
     /** $1… an array of texts for each key column. */
     claimKeys: (phase: Phase) =>
@@ -173,6 +186,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
           on ${numbers.map((n) => `p.k${n} = u.u${n}::${keyTypes[n - 1]}`).join(" and ")}`,
         "true",
         phase,
+        "",
         ""
       ),
     /** Keys that bounce between the sides without an app's write are held (promise 3). */
@@ -182,7 +196,9 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       select ${here}, ${keyTexts("h")}, h.change_id, $1, 100, 'infinity' from held h
       on conflict (table_schema, table_name, key) do update
         set change_id = excluded.change_id, message = excluded.message, next_attempt_at = 'infinity'`,
-    claimed: `select count(*) as rows, count(c.was1) as moves from pg_temp.vaivem_claim c`,
+    claimed: `select count(*) as rows, count(c.was1) as moves,
+      (select to_jsonb(${keyTexts("l")})::text from pg_temp.vaivem_claim l order by l.n desc limit 1) as last
+      from pg_temp.vaivem_claim c`,
     copyClaim: (phase: Phase) =>
       `copy (
       select c.n, c.change_id, ${phase === "upserts" ? "true" : "false"},

@@ -1,0 +1,96 @@
+/**
+ * The command line: which commands there are, and what becomes of their ends. Connections and settings are made after
+ * parsing, by the commands that need them.
+ */
+import { CliConfig, Command, HelpDoc, Options, ValidationError } from "@effect/cli"
+import { Console, Effect } from "effect"
+import { demoCommand } from "./cli/demoCommand.ts"
+import type { Ended } from "./cli/Ended.ts"
+import { Host } from "./cli/Host.ts"
+import { checkCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
+import { conflictsCommand, quarantineCommand } from "./cli/journal.ts"
+import { withPlainConsole } from "./cli/plainConsole.ts"
+import { probeCommand, runOnce, runService, setupCommand, teardownCommand } from "./cli/syncing.ts"
+import type { SyncError } from "./domain/SyncError.ts"
+import { exitCode } from "./domain/SyncError.ts"
+import type { EmbeddedPostgresError } from "./services/PostgresBinaries.ts"
+
+/**
+ * Runs the command that the arguments name (node and script come first) and returns the exit code. What went wrong is
+ * told by then, in one message on standard error.
+ */
+export const run = Effect.fn("run")(function*(args: ReadonlyArray<string>) {
+  const { isTerminal, version } = yield* Host
+  const problem = problemIn(args[2])
+  if (problem !== null) return yield* Effect.as(Console.error(problem), 2)
+  return yield* Command.run(command, { name: "vaivem", version, footer })(args).pipe(
+    Effect.as(0),
+    Effect.catchAll(tellError),
+    Effect.provide(CliConfig.layer({ showBuiltIns: false, isCaseSensitive: true })),
+    withPlainConsole(isTerminal)
+  )
+})
+
+const commands = [
+  setupCommand,
+  checkCommand,
+  statusCommand,
+  verifyCommand,
+  conflictsCommand,
+  quarantineCommand,
+  probeCommand,
+  teardownCommand,
+  demoCommand
+] as const
+
+const once = Options.boolean("once").pipe(
+  Options.withDescription("Run one cycle and end, instead of one after the other.")
+)
+
+const command = Command.make("vaivem", { once }, (options) =>
+  Effect.if(options.once, { onTrue: () => runOnce, onFalse: () => runService })).pipe(
+    Command.withDescription(
+      "Keeps tables equal in two PostgreSQL databases that are both written to: Replit's (DATABASE_URL) and an external one "
+        + "(EXTERNAL_DB_URL), both from the environment or from .env.sync. Without a command it runs until it is stopped."
+    ),
+    Command.withSubcommands(commands)
+  )
+
+const footer = HelpDoc.blocks([
+  HelpDoc.h1("EVERYWHERE"),
+  HelpDoc.p("--help, --version, --log-level debug"),
+  HelpDoc.h1("EXAMPLES"),
+  ...[
+    "vaivem --once",
+    "vaivem check --json",
+    "vaivem setup --create-missing",
+    "vaivem probe --from external --table perfis",
+    "vaivem verify --repair",
+    "vaivem conflicts show 3f2a",
+    "vaivem quarantine discard 91c0",
+    "vaivem teardown --table perfis --yes"
+  ].map((example) => HelpDoc.p(example)),
+  HelpDoc.h1("EXIT CODES"),
+  HelpDoc.p("0  done, or stopped by a signal"),
+  HelpDoc.p("1  the world said no, after retries: unreachable, wrong password, lease not free"),
+  HelpDoc.p("2  something must be changed first: an option, a setting, a table"),
+  HelpDoc.p("3  done, but something waits for a person: quarantine, a paused table, differences")
+])
+
+/** What @effect/cli would say of the first word is longer, and wrong for an option. Null when it is known. */
+const problemIn = (word: string | undefined): string | null => {
+  if (word === undefined) return null
+  const see = "`--help` shows what there is."
+  const known = ["--once", "--help", "-h", "--version", "--log-level", "--completions", "--wizard"]
+  if (word.startsWith("-")) return known.includes(word.split("=")[0]!) ? null : `Unknown option ${word}; ${see}`
+  const names = commands.flatMap((it) => [...Command.getNames(it)])
+  return names.includes(word) ? null : `Unknown command ${word}; ${see}`
+}
+
+/** What @effect/cli finds wrong it has printed itself. */
+const tellError = (error: ValidationError.ValidationError | SyncError | EmbeddedPostgresError | Ended) => {
+  if (ValidationError.isValidationError(error)) return Effect.succeed(2)
+  if (error._tag === "Ended") return Effect.succeed(error.exitCode)
+  const code = error._tag === "EmbeddedPostgresError" ? 1 : exitCode(error)
+  return Effect.as(Console.error(error.message), code)
+}

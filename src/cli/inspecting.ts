@@ -1,0 +1,56 @@
+/** The commands that only look: `check`, `status`, `verify` (which repairs when asked to). */
+import { Command, Options } from "@effect/cli"
+import { Console, Effect } from "effect"
+import { check, checkExitCode } from "../programs/check.ts"
+import { makeCycle } from "../programs/cycle.ts"
+import { status } from "../programs/status.ts"
+import { verify, verifyExitCode } from "../programs/verify.ts"
+import { checkText } from "./checkText.ts"
+import { endWith } from "./Ended.ts"
+import { live } from "./live.ts"
+import { json } from "./options.ts"
+import { statusText } from "./statusText.ts"
+import { verifyText } from "./verifyText.ts"
+
+const print = <A>(asJson: boolean, value: A, text: (value: A) => string) =>
+  Console.log(asJson ? JSON.stringify(value) : text(value))
+
+export const checkCommand = Command.make("check", { json }, (options) =>
+  Effect.gen(function*() {
+    const checked = yield* check
+    yield* print(options.json, checked, checkText)
+    yield* endWith(checkExitCode(checked))
+  })).pipe(
+    Command.withDescription(
+      "Tests both connections and looks at the tables: each problem with its cure. Changes nothing."
+    ),
+    Command.provide(live)
+  )
+
+export const statusCommand = Command.make("status", { json }, (options) =>
+  Effect.gen(function*() {
+    const found = yield* status
+    yield* print(options.json, found, statusText)
+    yield* endWith(found.unreachable.length > 0 ? 1 : 0)
+  })).pipe(
+    Command.withDescription(
+      "Shows what is pending, in quarantine and in conflict, both sides' rows, and the last cycle."
+    ),
+    Command.provide(live)
+  )
+
+const repair = Options.boolean("repair").pipe(
+  Options.withDescription("Mark what differs, run a cycle, and compare again.")
+)
+
+export const verifyCommand = Command.make("verify", { json, repair }, (options) =>
+  Effect.gen(function*() {
+    const verified = yield* verify(yield* makeCycle, options)
+    yield* print(options.json, verified, verifyText)
+    yield* endWith(verifyExitCode(verified))
+  })).pipe(
+    Command.withDescription(
+      "Compares all rows. Exit code 0: equal, 3: different, 1: can't be told, changes are on their way."
+    ),
+    Command.provide(live)
+  )

@@ -1,0 +1,95 @@
+/** `conflicts` and `quarantine`: what lost and what was refused, and what to do about it. */
+import { Args, Command, Options } from "@effect/cli"
+import { Console, Effect, Option } from "effect"
+import { amount } from "../domain/Quantity.ts"
+import { label, opposite } from "../domain/Side.ts"
+import { display } from "../domain/TableName.ts"
+import { listConflicts, restoreConflict, showConflict } from "../programs/conflicts.ts"
+import { discardQuarantine, listQuarantine, retryQuarantine } from "../programs/quarantine.ts"
+import { conflictsText, conflictText, quarantineText } from "./journalText.ts"
+import { live } from "./live.ts"
+import { json, table, tableOf } from "./options.ts"
+
+const id = Args.text({ name: "id" }).pipe(Args.withDescription("The id, or enough of its beginning."))
+
+const limit = Options.integer("limit").pipe(
+  Options.withDescription("At most so many, the newest."),
+  Options.withDefault(50)
+)
+
+const printConflicts = Effect.fn("printConflicts")(function*(options: {
+  readonly json: boolean
+  readonly limit: number
+  readonly table: Option.Option<string>
+}) {
+  const name = yield* tableOf(options.table)
+  const found = yield* listConflicts({ limit: options.limit, ...(name === null ? {} : { table: name }) })
+  yield* Console.log(options.json ? JSON.stringify({ conflicts: found }) : conflictsText(found))
+})
+
+const conflictsList = Command.make("list", { json, limit, table }, printConflicts).pipe(
+  Command.withDescription("Lists the conflicts of both sides, newest first.")
+)
+
+const conflictsShow = Command.make("show", { id, json }, (options) =>
+  Effect.gen(function*() {
+    const found = yield* showConflict(options.id)
+    yield* Console.log(options.json ? JSON.stringify(found) : conflictText(found))
+  })).pipe(Command.withDescription("Shows the version that lost and the one that won, side by side."))
+
+const conflictsRestore = Command.make("restore", { id }, (options) =>
+  Effect.gen(function*() {
+    const restored = yield* restoreConflict(options.id)
+    yield* Console.log(
+      `Restored ${display(restored.table)} ${restored.key.join(", ")} on ${
+        label(restored.lostSide)
+      }; the next cycle brings it to ${label(opposite(restored.lostSide))}. What it replaced is in the conflicts.`
+    )
+  })).pipe(Command.withDescription("Brings the version that lost back, as an ordinary change that both sides get."))
+
+export const conflictsCommand = Command.make(
+  "conflicts",
+  {},
+  () => printConflicts({ json: false, limit: 50, table: Option.none() })
+).pipe(
+  Command.withDescription("Lists the versions of rows that lost a conflict: none of them is gone."),
+  Command.withSubcommands([conflictsList, conflictsShow, conflictsRestore]),
+  Command.provide(live)
+)
+
+const printQuarantine = Effect.fn("printQuarantine")(function*(options: {
+  readonly json: boolean
+  readonly table: Option.Option<string>
+}) {
+  const found = yield* listQuarantine(yield* tableOf(options.table))
+  yield* Console.log(options.json ? JSON.stringify({ quarantine: found }) : quarantineText(found))
+})
+
+const quarantineList = Command.make("list", { json, table }, printQuarantine).pipe(
+  Command.withDescription("Lists the rows that the other side refused, and why.")
+)
+
+const quarantineRetry = Command.make("retry", { id: Args.optional(id) }, (options) =>
+  Effect.gen(function*() {
+    const due = yield* retryQuarantine(Option.getOrNull(options.id))
+    yield* Console.log(due === 0 ? "Nothing in quarantine." : `The next cycle tries ${amount(due, "row")} again.`)
+  })).pipe(Command.withDescription("Lets the next cycle try a row again, or all of them without an id."))
+
+const quarantineDiscard = Command.make("discard", { id }, (options) =>
+  Effect.gen(function*() {
+    const found = yield* discardQuarantine(options.id)
+    yield* Console.log(
+      `Discarded ${label(found.from)}'s version of ${display(found.table)} ${found.key.join(", ")}, which is in the `
+        + `conflicts now; the next cycle brings ${label(opposite(found.from))}'s version.`
+    )
+  })).pipe(Command.withDescription("Takes the other side's version and keeps this one in the conflicts."))
+
+export const quarantineCommand = Command.make(
+  "quarantine",
+  {},
+  () => printQuarantine({ json: false, table: Option.none() })
+).pipe(
+  Command.withDescription("Lists the rows that the other side refused. They are tried again by themselves."),
+  Command.withSubcommands([quarantineList, quarantineRetry, quarantineDiscard]),
+  Command.provide(live)
+)

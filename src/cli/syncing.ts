@@ -1,0 +1,131 @@
+/** The commands that move rows: the service and `--once`, `setup`, `probe`, and `teardown`, which ends it all. */
+import { Command, Options, Prompt } from "@effect/cli"
+import { Console, Duration, Effect } from "effect"
+import { duration, list } from "../domain/Quantity.ts"
+import { label, opposite, sides } from "../domain/Side.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
+import { display } from "../domain/TableName.ts"
+import { contactLines } from "../programs/announce.ts"
+import { makeCycle } from "../programs/cycle.ts"
+import { once } from "../programs/once.ts"
+import type { Probed } from "../programs/probe.ts"
+import { probe } from "../programs/probe.ts"
+import type { SetUp } from "../programs/setup.ts"
+import { setup } from "../programs/setup.ts"
+import { supervise } from "../programs/supervise.ts"
+import type { TeardownOptions, TornDown } from "../programs/teardown.ts"
+import { teardown } from "../programs/teardown.ts"
+import { underLease } from "../programs/underLease.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import { endWith } from "./Ended.ts"
+import { Host } from "./Host.ts"
+import { live } from "./live.ts"
+import { table, tableOf } from "./options.ts"
+
+/** `--once`. */
+export const runOnce = Effect.flatMap(Effect.flatMap(makeCycle, once), endWith).pipe(Effect.provide(live))
+
+/** The bare command. */
+export const runService = Effect.gen(function*() {
+  const { interval, tables } = yield* SyncConfig
+  const { version } = yield* Host
+  yield* Console.log(
+    `vaivem ${version} keeps ${list(tables.map(display))} equal, Replit ⇄ external; a cycle, then a pause of ${
+      duration(Duration.toMillis(interval))
+    }.`
+  )
+  yield* supervise(yield* makeCycle, { interval })
+}).pipe(Effect.provide(live))
+
+const createMissing = Options.boolean("create-missing").pipe(
+  Options.withDescription("Create a table that only one side has: columns, portable defaults, primary key.")
+)
+
+export const setupCommand = Command.make("setup", { createMissing }, (options) =>
+  Effect.gen(function*() {
+    const done = yield* underLease(setup({ ...options, strict: true }))
+    for (const warning of done.warnings) yield* Effect.logWarning(warning)
+    for (const { problem } of done.paused) yield* Effect.logWarning(problem)
+    yield* Console.log(setUpText(done))
+    yield* endWith(done.paused.length > 0 ? 3 : 0)
+  })).pipe(
+    Command.withDescription(
+      "Sets both databases up (schema vaivem, triggers) and compares what is there. The first run does it, too."
+    ),
+    Command.provide(live)
+  )
+
+const setUpText = ({ created, tables }: SetUp): string =>
+  [
+    ...created.map(({ side, table }) => `${display(table)}: created on ${label(side)}`),
+    ...contactLines(tables),
+    `Set up: ${tables.length === 0 ? "no table" : list(tables.map(({ table }) => display(table.name)))}.`
+  ].join("\n")
+
+const from = Options.choice("from", sides).pipe(Options.withDescription("The side where the row is inserted."))
+
+export const probeCommand = Command.make("probe", { from, table }, (options) =>
+  Effect.gen(function*() {
+    const probed = yield* probe(yield* makeCycle, { from: options.from, table: yield* tableOf(options.table) })
+    yield* Console.log(probedText(probed))
+    yield* endWith(probed.arrived ? 0 : 1)
+  })).pipe(
+    Command.withDescription(
+      "Inserts a marked row, runs a cycle, shows that it arrived on the other side, and removes it on both."
+    ),
+    Command.provide(live)
+  )
+
+const probedText = ({ arrived, from, key, reason, table, tookMs }: Probed): string => {
+  const row = `The row of ${table} with key ${key.join(", ")}, inserted on ${label(from)},`
+  return arrived
+    ? `${row} arrived on ${label(opposite(from))} after ${duration(tookMs)}. It is removed on both sides again.`
+    : `${row} did NOT arrive on ${label(opposite(from))}. ${reason ?? "See `status`."} It is removed again.`
+}
+
+const yes = Options.boolean("yes").pipe(Options.withDescription("Don't ask."))
+
+export const teardownCommand = Command.make("teardown", { table, yes }, (options) =>
+  Effect.gen(function*() {
+    const { isTerminal } = yield* Host
+    const confirm = options.yes ? agree : isTerminal.stdin && isTerminal.stdout ? ask : refuse
+    yield* Console.log(tornDownText(yield* teardown({ table: yield* tableOf(options.table), confirm })))
+  })).pipe(
+    Command.withDescription(
+      "Removes all that is vaivem's, and no row of yours. Asks when something would be lost. One side may be gone."
+    ),
+    Command.provide(live)
+  )
+
+type Confirm = TeardownOptions<Prompt.Prompt.Environment>["confirm"]
+
+const agree: Confirm = () => Effect.succeed(true)
+
+/** Whoever ends the question with Ctrl-C says no. */
+const ask: Confirm = (losses) =>
+  Effect.zipRight(
+    Console.log(`This would be lost:\n${losses.join("\n")}`),
+    Prompt.run(Prompt.confirm({ message: "Remove it all the same?", initial: false }))
+  ).pipe(Effect.catchTag("QuitException", () => Effect.succeed(false)))
+
+const refuse: Confirm = (losses) =>
+  new ActionNeeded({
+    message: `Nothing was removed, because this would be lost:\n${
+      losses.join("\n")
+    }\nSay --yes to remove it all the same.`
+  })
+
+const tornDownText = ({ confirmed, gone, removed }: TornDown): string =>
+  confirmed
+    ? [
+      ...sides.flatMap((side) => {
+        const tables = removed[side]
+        if (tables === null) return []
+        return [
+          `${label(side)}: ${tables.length === 0 ? "nothing of vaivem was there" : `removed from ${list(tables)}`}`
+        ]
+      }),
+      ...gone.map(({ message, side }) => `${label(side)}: left as it is, for it can't be reached. ${message}`),
+      "A service that still runs would set it up again: stop it, or take the table out of SYNC_TABLES."
+    ].join("\n")
+    : "Nothing was removed."
