@@ -22,6 +22,14 @@ begin
 end
 $fn$;
 
+create function vaivem.first_name(p_target regclass, p_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $fn$
+-- A trigger name that sorts before all of the table's other BEFORE ROW triggers: with one space more than any of them.
+  select repeat(' ', 1 + coalesce(max(octet_length(g.tgname) - octet_length(ltrim(g.tgname, ' '))), 0)) || p_name
+  from pg_trigger g
+  where g.tgrelid = p_target and not g.tgisinternal and (g.tgtype & 3) = 3 and g.tgname not like '%vaivem\_%'
+$fn$;
+
 create function vaivem.drop_triggers(p_target regclass, p_like text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $fn$
 declare
@@ -118,8 +126,8 @@ begin
   return new;
 end
 $body$$sql$, names);
-  execute format('create trigger " vaivem_guard_first" before insert or update on %s for each row execute function vaivem.%I()',
-    p_target, p_stem || '_guard_first');
+  execute format('create trigger %I before insert or update on %s for each row execute function vaivem.%I()',
+    vaivem.first_name(p_target, 'vaivem_guard_first'), p_target, p_stem || '_guard_first');
   execute format('create trigger %I before insert or update on %s for each row execute function vaivem.%I()',
     vaivem.last_name(p_target, '~~~vaivem_guard_last'), p_target, p_stem || '_guard_last');
 end

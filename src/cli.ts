@@ -3,7 +3,7 @@
  * parsing, by the commands that need them.
  */
 import { CliConfig, Command, HelpDoc, Options, ValidationError } from "@effect/cli"
-import { Console, Effect } from "effect"
+import { Console, Effect, HashMap } from "effect"
 import { demoCommand } from "./cli/demoCommand.ts"
 import type { Ended } from "./cli/Ended.ts"
 import { Host } from "./cli/Host.ts"
@@ -31,18 +31,6 @@ export const run = Effect.fn("run")(function*(args: ReadonlyArray<string>) {
   )
 })
 
-const commands = [
-  setupCommand,
-  checkCommand,
-  statusCommand,
-  verifyCommand,
-  conflictsCommand,
-  quarantineCommand,
-  probeCommand,
-  teardownCommand,
-  demoCommand
-] as const
-
 const once = Options.boolean("once").pipe(
   Options.withDescription("Run one cycle and end, instead of one after the other.")
 )
@@ -53,14 +41,29 @@ const command = Command.make("vaivem", { once }, (options) =>
       "Keeps tables equal in two PostgreSQL databases that are both written to: Replit's (DATABASE_URL) and an external one "
         + "(EXTERNAL_DB_URL), both from the environment or from .env.sync. Without a command it runs until it is stopped."
     ),
-    Command.withSubcommands(commands)
+    Command.withSubcommands([
+      setupCommand,
+      checkCommand,
+      statusCommand,
+      verifyCommand,
+      conflictsCommand,
+      quarantineCommand,
+      probeCommand,
+      teardownCommand,
+      demoCommand
+    ])
   )
 
 const footer = HelpDoc.blocks([
-  HelpDoc.h1("EVERYWHERE"),
-  HelpDoc.p("--help, --version, --log-level debug"),
+  HelpDoc.h1("EXIT CODES"),
+  HelpDoc.p([
+    "0  done, or stopped by a signal",
+    "1  the world said no, after retries: unreachable, wrong password, lease not free",
+    "2  something must be changed first: an option, a setting, a table",
+    "3  done, but something waits for a person: quarantine, a paused table, differences"
+  ].join("\n")),
   HelpDoc.h1("EXAMPLES"),
-  ...[
+  HelpDoc.p([
     "vaivem --once",
     "vaivem check --json",
     "vaivem setup --create-missing",
@@ -68,13 +71,9 @@ const footer = HelpDoc.blocks([
     "vaivem verify --repair",
     "vaivem conflicts show 3f2a",
     "vaivem quarantine discard 91c0",
-    "vaivem teardown --table perfis --yes"
-  ].map((example) => HelpDoc.p(example)),
-  HelpDoc.h1("EXIT CODES"),
-  HelpDoc.p("0  done, or stopped by a signal"),
-  HelpDoc.p("1  the world said no, after retries: unreachable, wrong password, lease not free"),
-  HelpDoc.p("2  something must be changed first: an option, a setting, a table"),
-  HelpDoc.p("3  done, but something waits for a person: quarantine, a paused table, differences")
+    "vaivem teardown --table perfis --yes",
+    "vaivem status --help"
+  ].join("\n"))
 ])
 
 /** What @effect/cli would say of the first word is longer, and wrong for an option. Null when it is known. */
@@ -83,8 +82,7 @@ const problemIn = (word: string | undefined): string | null => {
   const see = "`--help` shows what there is."
   const known = ["--once", "--help", "-h", "--version", "--log-level", "--completions", "--wizard"]
   if (word.startsWith("-")) return known.includes(word.split("=")[0]!) ? null : `Unknown option ${word}; ${see}`
-  const names = commands.flatMap((it) => [...Command.getNames(it)])
-  return names.includes(word) ? null : `Unknown command ${word}; ${see}`
+  return HashMap.has(Command.getSubcommands(command), word) ? null : `Unknown command ${word}; ${see}`
 }
 
 /** What @effect/cli finds wrong it has printed itself. */

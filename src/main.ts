@@ -34,6 +34,7 @@ main.pipe(
   Effect.provide(Layer.merge(NodeContext.layer, host)),
   NodeRuntime.runMain({
     disableErrorReporting: true,
+    disablePrettyLogger: true,
     teardown: (exit) => {
       if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) {
         process.stderr.write(`A defect of vaivem ended it, please report it:\n${Cause.pretty(exit.cause)}\n`)

@@ -36,6 +36,8 @@ export interface TableShape {
   readonly uniqueColumns: ReadonlyArray<string>
   /** Tables that a foreign key of this one points at, itself left out. */
   readonly parents: ReadonlyArray<TableName>
+  /** A foreign key of the table points at itself: rows that point at each other should travel in one batch. */
+  readonly selfReferencing: boolean
   /** Names of the user's own enabled BEFORE ROW triggers (promise 11). */
   readonly beforeTriggers: ReadonlyArray<string>
   /** Names of the user's own enabled AFTER triggers: they fire on what the sync applies, `check` lists them. */

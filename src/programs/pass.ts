@@ -135,7 +135,8 @@ const secondChance = Effect.fn("secondChance")(function*(
   for (let round = 0; round < roundsMax && waiting.length > 0; round++) {
     const again: Array<Refused> = []
     for (const { keys, phase, side, table } of waiting) {
-      const moved = yield* propagateKeys(yield* route(table, side, phase), keys)
+      // Backwards each time: a row that waits for the one behind it (positions that moved up by one) passes right after it.
+      const moved = yield* propagateKeys(yield* route(table, side, phase), keys.toReversed())
       yield* count(tally, table, side, moved)
       if (moved.refused.length > 0) again.push({ table, side, phase, rows: moved.refused })
     }

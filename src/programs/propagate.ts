@@ -46,7 +46,10 @@ export interface Propagated {
 export const propagate = Effect.fn("propagate")(function*(route: Route, options: { readonly batchRowsMax: number }) {
   const total = new Total()
   let after: Key | null = null
-  let rows = Math.min(options.batchRowsMax, batchRowsStart)
+  const shapes = [route.table.shapes.replit, route.table.shapes.external]
+  let rows = shapes.some(({ selfReferencing }) => selfReferencing)
+    ? options.batchRowsMax
+    : Math.min(options.batchRowsMax, batchRowsStart)
   while (true) {
     const startedMs = yield* Clock.currentTimeMillis
     const result: BatchResult = yield* batch(route, { _tag: "Next", phase: route.phase, after, rows })

@@ -12,6 +12,7 @@ const shape: TableShape = {
   parents: [],
   beforeTriggers: [],
   uniqueColumns: [],
+  selfReferencing: false,
   afterTriggers: [],
   fingerprint: ""
 }

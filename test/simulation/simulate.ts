@@ -62,8 +62,9 @@ const troubled = Effect.fnUntraced(function*(world: World, clients: Clients.Clie
     if (Exit.isSuccess(exit)) story.push(`  ${said(exit.value)}`)
     else {
       const defects = Chunk.toReadonlyArray(Cause.defects(exit.cause))
-      if (!defects.every((defect) => defect instanceof Crash)) return yield* Effect.failCause(exit.cause)
-      if (defects.length > 0) return
+      // A failure of the other side at the same moment may come along.
+      if (defects.some((defect) => defect instanceof Crash)) return
+      if (defects.length > 0) return yield* Effect.failCause(exit.cause)
       story.push(`  failed: ${Cause.pretty(exit.cause).split("\n")[0]}`)
     }
     yield* world.clock.sleep(chance.pick([minute, hour]))

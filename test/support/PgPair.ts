@@ -60,6 +60,8 @@ export interface SyncedOptions {
   /** Default: all tables of the test's schema on Replit's side, in the order of their making. */
   readonly tables?: ReadonlyArray<string>
   readonly settings?: Partial<Settings>
+  /** Default: a new one. */
+  readonly schema?: string
   /** Whether the first cycle has run already. Default true. */
   readonly started?: boolean
 }
@@ -69,7 +71,7 @@ export const synced = Effect.fnUntraced(function*(
   ddl: string | Readonly<Record<Side, string>>,
   options: SyncedOptions = {}
 ) {
-  const schema = `t${++made}`
+  const schema = options.schema ?? `t${++made}`
   const urls = yield* PgPair
   const [replit, external] = yield* Effect.all([
     makeMember("replit", urls.replit, schema),
@@ -135,6 +137,7 @@ export const assertConverged = Effect.fnUntraced(function*(sync: Synced) {
     for (const side of sides) assert.deepStrictEqual(yield* sync[side].pending(name), [], `pending on ${side}`)
   }
   const report = yield* sync.cycle
+  assert.deepStrictEqual(report.paused, [])
   assert.deepStrictEqual(moved(report), nothing)
   assert.strictEqual(report.outcome, "idle")
   assert.strictEqual(report.quarantined, 0)
@@ -169,6 +172,8 @@ const makeMember = (side: Side, url: Redacted.Redacted, schema: string) =>
     const looker = yield* client
     yield* looker.query(pinned)
     yield* app.query(`create schema if not exists ${quote(schema)}`)
+    // Functions of the app find its tables by the role's own search_path, also when the service's writes call them.
+    yield* app.query(`alter role current_user set search_path = ${quote(schema)}, public`)
     const database = yield* PgDatabase.make(targetOf(side, url))
     return {
       side,

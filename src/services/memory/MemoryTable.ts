@@ -97,6 +97,7 @@ export const shapeOf = (table: MemoryTable, fingerprint: string): TableShape => 
   keyConstraint: `${table.name.name}_pkey`,
   parents: (table.references ?? []).map((reference) => reference.table).filter((name) => !sameName(name, table.name)),
   beforeTriggers: (table.before ?? []).map(({ name }) => name),
+  selfReferencing: (table.references ?? []).some((reference) => sameName(reference.table, table.name)),
   uniqueColumns: [...new Set((table.uniques ?? []).flatMap(({ columns }) => columns))],
   afterTriggers: (table.after ?? []).map(({ name }) => name),
   fingerprint

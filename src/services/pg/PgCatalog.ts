@@ -190,6 +190,7 @@ interface WireShape {
   readonly key: ReadonlyArray<string> | null
   readonly key_constraint: string | null
   readonly unique_columns: ReadonlyArray<string> | null
+  readonly self_referencing: boolean
   readonly parents: ReadonlyArray<TableName> | null
   readonly before_triggers: ReadonlyArray<string> | null
   readonly after_triggers: ReadonlyArray<string> | null
@@ -220,6 +221,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   })),
   key: wire.key ?? [],
   keyConstraint: wire.key_constraint,
+  selfReferencing: wire.self_referencing,
   uniqueColumns: wire.unique_columns ?? [],
   parents: wire.parents ?? [],
   beforeTriggers: wire.before_triggers ?? [],
@@ -270,6 +272,8 @@ const inspection = `
       join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
       where i.indrelid = c.oid and i.indisprimary and k.position <= i.indnkeyatts),
     'key_constraint', (select o.conname from pg_constraint o where o.conrelid = c.oid and o.contype = 'p'),
+    'self_referencing', exists (
+      select from pg_constraint o where o.conrelid = c.oid and o.contype = 'f' and o.confrelid = c.oid),
     'unique_columns', (
       select jsonb_agg(distinct a.attname) from pg_index i join pg_attribute a
         on a.attrelid = c.oid and a.attnum = any (i.indkey)

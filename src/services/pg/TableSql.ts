@@ -45,13 +45,16 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   }
   const values = table.columns.filter((column) => !key.includes(column))
   const writable = values.filter((column) => typeOf(column).identity !== "always")
-  const sRow = values.map((column) => `s.${staged(column)}`).join(", ")
-  const tRow = values.map((column) => `t.${id(column)}`).join(", ")
-  const differs = values.length === 0 ? "false" : `row(${tRow})::record *<> row(${sRow})::record`
-  const equal = values.length === 0 ? "true" : `row(${tRow})::record *= row(${sRow})::record`
+  /** Parts of the key that can be equal and still print differently, as 1.0 and 1.00 do: they are content too. */
+  const inexact = key.filter((column) => printsVariously.test(typeOf(column).base) && typeOf(column).identity === null)
+  const compared = [...inexact, ...values]
+  const sRow = compared.map((column) => `s.${staged(column)}`).join(", ")
+  const tRow = compared.map((column) => `t.${id(column)}`).join(", ")
+  const differs = compared.length === 0 ? "false" : `row(${tRow})::record *<> row(${sRow})::record`
+  const equal = compared.length === 0 ? "true" : `row(${tRow})::record *= row(${sRow})::record`
   const assignments = writable.map((column) => `${id(column)} = s.${staged(column)}`)
 
-  const unique = values.filter((column) => shape.uniqueColumns.includes(column))
+  const unique = compared.filter((column) => inexact.includes(column) || shape.uniqueColumns.includes(column))
   const uniqueDiffers = unique.length === 0
     ? "false"
     : `row(${unique.map((column) => `t.${id(column)}`).join(", ")})::record *<> row(${
@@ -206,7 +209,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         ${wass("c")},
         ${
         table.columns.map((column) =>
-          key.includes(column) ? `c.${staged(column)}` : phase === "upserts" ? `t.${id(column)}` : "null"
+          phase === "upserts" ? `t.${id(column)}` : key.includes(column) ? `c.${staged(column)}` : "null"
         ).join(", ")
       }
       from pg_temp.vaivem_claim c ${phase === "upserts" ? `join ${t} t on ${tIs("c")}` : ""}
@@ -292,7 +295,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
      * a child to it, even if the column keeps its value (with a BEFORE trigger on the table, and the touch trigger is one).
      */
     update: updating(writable.filter((column) => !shape.uniqueColumns.includes(column)), `not (${uniqueDiffers})`),
-    updateUnique: unique.length === 0 ? null : updating(writable, uniqueDiffers),
+    updateUnique: unique.length === 0 ? null : updating([...inexact, ...writable], uniqueDiffers),
     insert: `insert into ${t} (${table.columns.map(id).join(", ")}) overriding system value
       select ${table.columns.map((column) => `s.${staged(column)}`).join(", ")} from pg_temp.vaivem_stage s
       where s.present and ${applies} and not exists (select from ${t} t where ${tIs("s")}) order by s.n`,
@@ -390,3 +393,6 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
 
 /** A key that travelled this often without an app's write is held. */
 export const bouncesMax = 3
+
+/** Key types, by `Column.base`, whose equal values can have different texts. */
+const printsVariously = /^(numeric|interval|real|double precision|jsonb|numrange|(\w+\.)?citext)(\[\])?$/

@@ -1,0 +1,276 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { sides } from "../../src/domain/Side.ts"
+import { assertConverged, assertEqual, moved, nothing, PgPair, synced } from "../support/PgPair.ts"
+
+const notas = "create table notas (id integer primary key, a text, updated_at timestamptz);"
+
+/** As `moddatetime`, Supabase, and most apps have it. */
+const overwritesStamp = `
+  create function carimba() returns trigger language plpgsql as $$
+    begin new.updated_at := clock_timestamp(); return new; end $$;
+  create trigger carimba before insert or update on notas for each row execute function carimba();`
+
+layer(PgPair.layer, { excludeTestServices: true })("the user's triggers", (it) => {
+  it.scoped("promise 11: triggers that overwrite updated_at on both sides change nothing that is applied", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas + overwritesStamp)
+      yield* sync.replit.query("insert into notas select n, 'r' from generate_series(1, 20) n")
+      yield* sync.external.query("insert into notas select n, 'e' from generate_series(21, 40) n")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.replit.query("update notas set a = 'r2' where id > 10")
+      yield* sync.external.query("update notas set a = 'e2' where id < 11")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { push: { updated: 30 }, pull: { updated: 10 } })
+      yield* assertConverged(sync)
+      // The app's own writes still go through its trigger.
+      assert.deepStrictEqual(
+        yield* sync.external.query(
+          "insert into notas values (99, 'x', '2000-01-01') returning updated_at > '2020-01-01' as stamped"
+        ),
+        [{ stamped: true }]
+      )
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 11: a trigger that rewrites the row before it is written changes nothing that is applied", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table notas (id integer primary key, "A b" text, n numeric, gerada text generated always as (upper("A b")) stored);
+        create function muda() returns trigger language plpgsql as $$
+          begin new."A b" := new."A b" || '!'; new.n := coalesce(new.n, 0) + 1; return new; end $$;
+        create trigger " a" before insert or update on notas for each row execute function muda();
+        create trigger "~~~~~~z" before insert or update on notas for each row execute function muda();
+        create trigger "zzz" before insert or update on notas for each row execute function muda()`)
+      yield* sync.replit.query("insert into notas values (1, 'a', 1), (2, E'\\\\ \" , ( ) ''', null), (3, null, 'NaN')")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.external.query("update notas set n = 100 where id = 1")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 11: a trigger added later is guarded as well, and one that goes takes its guard along", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      const guards = sync.external.query<{ tgname: string }>(
+        "select tgname from pg_trigger where tgrelid = 'notas'::regclass and tgname like '%guard%'"
+      )
+      assert.lengthOf(yield* guards, 0)
+      for (const side of sides) yield* sync[side].query(overwritesStamp)
+      yield* sync.replit.query("insert into notas values (1, 'a')")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.lengthOf(yield* guards, 2)
+      for (const side of sides) yield* sync[side].query("drop trigger carimba on notas")
+      yield* sync.cycle
+      assert.lengthOf(yield* guards, 0)
+    }))
+
+  it.scoped("promise 11: a row that a trigger drops is quarantined, not lost", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced({
+        replit: notas,
+        external: `${notas}
+          create function engole() returns trigger language plpgsql as $$
+            begin if tg_op = 'DELETE' then return case when old.a = 'fica' then null else old end; end if;
+              return case when new.a = 'some' then null else new end; end $$;
+          create trigger engole before insert or update or delete on notas for each row execute function engole()`
+      })
+      yield* sync.replit.query("insert into notas values (1, 'a'), (2, 'some'), (3, 'fica')")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 2, quarantined: 1 } })
+      const quarantined = () => sync.replit.database.quarantined(sync.tables[0]!)
+      assert.deepInclude((yield* quarantined())[0], { key: ["2"], sqlState: "VV001" })
+      yield* sync.replit.query("update notas set a = 'aparece' where id = 2; delete from notas where id = 3")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 1, quarantined: 1 } })
+      assert.deepInclude((yield* quarantined())[0], { key: ["3"], sqlState: "VV001" })
+      yield* sync.external.query("update notas set a = 'vai' where id = 3")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 3: what a user's trigger writes into another table is that side's own change, and travels", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`${notas}
+        create table registro (id uuid primary key default gen_random_uuid(), nota integer, lado text);
+        create function registra() returns trigger language plpgsql as $$
+          begin insert into registro (nota, lado) values (new.id, current_database()); return null; end $$;
+        create trigger registra after insert on notas for each row execute function registra()`)
+      yield* sync.replit.query("insert into notas values (1, 'a')")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.lengthOf(yield* sync.replit.rows("registro"), 2)
+    }))
+
+  it.scoped("promise 3: a table that isn't synced is written by triggers as ever", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `${notas}
+        create table contagem (n integer); insert into contagem values (0);
+        create function conta() returns trigger language plpgsql as $$
+          begin update contagem set n = n + (select count(*) from novas); return null; end $$;
+        create trigger conta after insert on notas referencing new table as novas for each statement execute function conta()`,
+        {
+          tables: ["notas"]
+        }
+      )
+      yield* sync.replit.query("insert into notas select n from generate_series(1, 10) n")
+      yield* sync.external.query("insert into notas select n from generate_series(11, 15) n")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      for (const side of sides) assert.deepStrictEqual(yield* sync[side].query("select n from contagem"), [{ n: 15 }])
+    }))
+
+  it.scoped("promise 3: a row that triggers on both sides rewrite for ever is held and told", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table notas (id integer primary key, n integer, updated_at timestamptz);
+        create function soma() returns trigger language plpgsql as $$
+          begin if pg_trigger_depth() = 1 then update notas set n = n + 1 where id = new.id; end if; return null; end $$;
+        create trigger soma after insert or update on notas for each row execute function soma()`)
+      yield* sync.replit.query("insert into notas values (1, 0), (2, 0)")
+      let moves = 0
+      for (let cycle = 0; cycle < 5; cycle++) {
+        const { pull, push } = yield* sync.cycle
+        moves += push.inserted + push.updated + pull.inserted + pull.updated
+      }
+      assert.isAtMost(moves, 6)
+      const held = yield* Effect.map(
+        Effect.all(sides.map((side) => sync[side].database.quarantined(sync.tables[0]!))),
+        (both) => both.flat()
+      )
+      assert.deepStrictEqual(held.map(({ key }) => key[0]).sort(), ["1", "2"])
+      for (const { message } of held) assert.match(message, /^bounces/)
+      const idle = yield* sync.cycle
+      assert.deepStrictEqual({ ...moved(idle), outcome: idle.outcome, quarantined: idle.quarantined }, {
+        ...nothing,
+        outcome: "idle",
+        quarantined: 2
+      })
+      // Without the triggers, the next write of the app goes through.
+      for (const side of sides) yield* sync[side].query("drop trigger soma on notas")
+      yield* sync.replit.query("update notas set n = 100")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual((yield* sync.external.query<{ n: number }>("select n from notas")).map(({ n }) => n), [
+        100,
+        100
+      ])
+    }))
+
+  it.scoped("promise 3: a trigger on one side that completes an applied row sends the completion back, once", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced({
+        replit: notas,
+        external: `${notas}
+          create function completa() returns trigger language plpgsql as $$
+            begin if new.a is null then update notas set a = 'completa' where id = new.id; end if; return null; end $$;
+          create trigger completa after insert or update on notas for each row execute function completa()`
+      })
+      yield* sync.replit.query("insert into notas values (1), (2)")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual((yield* sync.replit.query<{ a: string }>("select a from notas")).map(({ a }) => a), [
+        "completa",
+        "completa"
+      ])
+    }))
+
+  it.scoped("promise 3: a cascade that meets a pending child deletes it, and journals what nobody had seen", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table pais (id integer primary key);
+        create table filhos (id integer primary key, pai integer references pais on delete cascade, a text);`)
+      yield* sync.replit.query(
+        "insert into pais values (1), (2); insert into filhos values (1, 1, 'velho'), (2, 2, 'fica')"
+      )
+      yield* sync.cycle
+      yield* sync.external.query(
+        "update filhos set a = 'novo' where id = 1; insert into filhos values (3, 1, 'só aqui')"
+      )
+      yield* sync.replit.query("delete from pais where id = 1")
+      for (let cycle = 0; cycle < 3; cycle++) yield* sync.cycle
+      yield* assertConverged(sync)
+      const journal = yield* Effect.map(
+        Effect.all(sides.map((side) => sync[side].database.conflicts({ table: sync.tables[1]!, limit: 9 }))),
+        (both) => both.flat()
+      )
+      const lost = (a: string) => journal.some((conflict) => conflict.lost?.["a"] === a)
+      const present = yield* sync.replit.query<{ a: string }>("select a from filhos order by id")
+      for (const a of ["novo", "só aqui"]) {
+        assert.isTrue(lost(a) || present.some((row) => row.a === a), `${a} is neither there nor journaled`)
+      }
+      assert.isTrue(present.some(({ a }) => a === "fica"))
+    }))
+
+  it.scoped("promise 3: a cascade within one table takes whole trees along, and both sides agree", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        "create table arvore (id integer primary key, pai integer references arvore on delete cascade, a text)"
+      )
+      yield* sync.replit.query("insert into arvore values (1, null), (2, 1), (3, 2), (4, 3), (10, null), (11, 10)")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.external.query("insert into arvore values (5, 4, 'só aqui')")
+      yield* sync.replit.query("delete from arvore where id = 1")
+      for (let cycle = 0; cycle < 3; cycle++) yield* sync.cycle
+      yield* assertConverged(sync)
+      const rows = yield* sync.replit.rows("arvore")
+      if (!rows.some((row) => row.includes("só aqui"))) {
+        const journal = yield* sync.external.database.conflicts({ table: sync.tables[0]!, limit: 9 })
+        assert.isTrue(journal.some(({ lost }) => lost?.["a"] === "só aqui"))
+      }
+    }))
+
+  it.scoped("promise 3: SET NULL by a foreign key on the target is an ordinary change there", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table pais (id integer primary key);
+        create table filhos (id integer primary key, pai integer references pais on delete set null, updated_at timestamptz);`)
+      yield* sync.replit.query("insert into pais values (1); insert into filhos values (1, 1, now()), (2, 1, now())")
+      yield* sync.cycle
+      yield* sync.external.query("insert into filhos values (3, 1, now())")
+      yield* sync.replit.query("delete from pais")
+      for (let cycle = 0; cycle < 3; cycle++) yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.lengthOf(yield* sync.replit.rows("filhos"), 3)
+    }))
+
+  it.scoped("promise 1: a changed key arrives as a changed key, and takes its children along on both sides", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table pais (id text primary key, a text);
+        create table filhos (id integer primary key, pai text references pais on update cascade on delete restrict, updated_at timestamptz);`)
+      yield* sync.replit.query(
+        "insert into pais values ('a', 'A'), ('b', 'B'); insert into filhos values (1, 'a'), (2, 'b')"
+      )
+      yield* sync.external.query("insert into pais values ('c', 'C'); insert into filhos values (3, 'c')")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.replit.query("update pais set id = id || '2', a = a || '!' where id in ('a', 'b')")
+      yield* sync.external.query("insert into filhos values (4, 'a')")
+      for (let cycle = 0; cycle < 3; cycle++) yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.external.rows("pais"), ["(a2,A!)", "(b2,B!)", "(c,C)"])
+      yield* assertEqual(sync)
+    }))
+
+  it.scoped("promise 1: keys that were swapped, moved on or shifted arrive", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table notas (id integer primary key deferrable, a text)")
+      yield* sync.replit.query("insert into notas select n, 'n' || n from generate_series(1, 10) n")
+      yield* sync.cycle
+      yield* sync.replit.query("update notas set id = 11 - id where id in (1, 10)")
+      yield* sync.replit.query("update notas set id = id + 1 where id in (4, 5, 6, 7, 8, 9, 10)")
+      yield* sync.replit.query("update notas set id = 100 where id = 2; update notas set id = 200 where id = 100")
+      yield* sync.replit.query("update notas set id = 300 where id = 3; update notas set id = 3 where id = 300")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+})
