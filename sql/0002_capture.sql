@@ -273,6 +273,7 @@ returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $fn$
     'gone', vaivem.key_list('gone.%1$I', p_key),
     'r_text', vaivem.key_list('r.%1$I::text', p_key),
     'r_row', vaivem.row_texts(p_target, 'r'),
+    's_is_p', vaivem.key_list('s.k%2$s = p.k%2$s', p_key, ' and '),
     's_is_r', vaivem.key_list('s.k%2$s = r.%1$I', p_key, ' and '),
     's_was_r', vaivem.key_list('s.was%2$s = r.%1$I', p_key, ' and '),
     'o_is_r', vaivem.key_list('o.%1$I = r.%1$I', p_key, ' and '),
@@ -308,7 +309,7 @@ begin
     return null;
   end if;
   if in_sync then
-    next_bounce := (select coalesce(max(s.bounces), 0) + 1 from pg_temp.vaivem_stage s);
+    next_bounce := 1 + coalesce(nullif(current_setting('vaivem.bounces', true), ''), '0')::smallint;
   end if;
 
   if tg_op = 'INSERT' then
@@ -363,6 +364,12 @@ begin
     select 'INSERT', {r}, {gone}, next_bounce from r left join gone using (vaivem_number)
     where not exists (select from o where {o_is_r});
   end if;
+
+  if next_bounce > 1 and not merging and current_setting('vaivem.applying', true) = {table} then
+    -- A row of the merge that a user's trigger rewrote goes on from its own count, not from that of others.
+    update {queue} p set bounces = s.bounces + 1 from pg_temp.vaivem_stage s
+    where {s_is_p} and p.change_id > coalesce(s.newest, 0) and p.bounces > s.bounces + 1;
+  end if;
   return null;
 end
 $body$$sql$, vaivem.capture_names(p_target, p_stem, p_schema, p_table, p_key));
@@ -403,7 +410,7 @@ begin
     return null;
   end if;
   if in_sync then
-    next_bounce := (select coalesce(max(s.bounces), 0) + 1 from pg_temp.vaivem_stage s);
+    next_bounce := 1 + coalesce(nullif(current_setting('vaivem.bounces', true), ''), '0')::smallint;
   end if;
   if tg_op = 'INSERT' then
     r := new;
@@ -414,6 +421,10 @@ begin
     if exists (select from pg_temp.vaivem_stage s where ({s_is_r}) or ({s_was_r})) then
       return null;
     end if;
+  end if;
+  if next_bounce > 1 and current_setting('vaivem.applying', true) = {table} then
+    -- A row of the merge that a user's trigger rewrote goes on from its own count, not from that of others.
+    next_bounce := coalesce((select s.bounces + 1 from pg_temp.vaivem_stage s where {s_is_r}), next_bounce);
   end if;
   if tg_op = 'UPDATE' then
     o := old;

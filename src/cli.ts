@@ -35,24 +35,27 @@ const once = Options.boolean("once").pipe(
   Options.withDescription("Run one cycle and end, instead of one after the other.")
 )
 
-const command = Command.make("vaivem", { once }, (options) =>
-  Effect.if(options.once, { onTrue: () => runOnce, onFalse: () => runService })).pipe(
-    Command.withDescription(
-      "Keeps tables equal in two PostgreSQL databases that are both written to: Replit's (DATABASE_URL) and an external one "
-        + "(EXTERNAL_DB_URL), both from the environment or from .env.sync. Without a command it runs until it is stopped."
-    ),
-    Command.withSubcommands([
-      setupCommand,
-      checkCommand,
-      statusCommand,
-      verifyCommand,
-      conflictsCommand,
-      quarantineCommand,
-      probeCommand,
-      teardownCommand,
-      demoCommand
-    ])
-  )
+const command = Command.make(
+  "vaivem",
+  { once },
+  (options) => Effect.if(options.once, { onTrue: () => runOnce, onFalse: () => runService })
+).pipe(
+  Command.withDescription(
+    "Keeps tables equal in two PostgreSQL databases that are both written to: Replit's (DATABASE_URL) and an external one "
+      + "(EXTERNAL_DB_URL), both from the environment or from .env.sync. Without a command it runs until it is stopped."
+  ),
+  Command.withSubcommands([
+    setupCommand,
+    checkCommand,
+    statusCommand,
+    verifyCommand,
+    conflictsCommand,
+    quarantineCommand,
+    probeCommand,
+    teardownCommand,
+    demoCommand
+  ])
+)
 
 const footer = HelpDoc.blocks([
   HelpDoc.h1("EXIT CODES"),

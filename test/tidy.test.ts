@@ -60,8 +60,8 @@ const isGlobal = (node: ts.Node, ...names: ReadonlyArray<string>) =>
   !((ts.isPropertyAssignment(node.parent) || ts.isPropertySignature(node.parent)) && node.parent.name === node)
 
 describe("imports", () => {
-  it("run one way: main, programs, services, domain", () => {
-    const layers = ["src/domain/", "src/services/", "src/programs/", "src/main"]
+  it("run one way: main, cli, programs, services, domain", () => {
+    const layers = ["src/domain/", "src/services/", "src/programs/", "src/cli", "src/main"]
     const layer = (path: string) => layers.findIndex((prefix) => path.startsWith(prefix))
     none(sources.flatMap(({ imports, path }) =>
       imports

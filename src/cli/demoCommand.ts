@@ -10,11 +10,13 @@ import { Host } from "./Host.ts"
 import { logger } from "./live.ts"
 
 export const demoCommand = Command.make("demo", {}, () =>
-  Effect.scoped(Effect.gen(function*() {
-    yield* Console.log("vaivem demo: starting two PostgreSQL servers on this machine …")
-    const app = yield* DemoApp.make
-    yield* Effect.provide(play(app), databasesOf(app))
-  }).pipe(Effect.provide(logger("auto"))))).pipe(
+  Effect.scoped(
+    Effect.gen(function*() {
+      yield* Console.log("vaivem demo: starting two PostgreSQL servers on this machine …")
+      const app = yield* DemoApp.make
+      yield* Effect.provide(play(app), databasesOf(app))
+    }).pipe(Effect.provide(logger("auto")))
+  )).pipe(
     Command.withDescription("Shows the main job on two PostgreSQL servers of its own; needs no settings.")
   )
 

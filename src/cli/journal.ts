@@ -3,6 +3,7 @@ import { Args, Command, Options } from "@effect/cli"
 import { Console, Effect, Option } from "effect"
 import { amount } from "../domain/Quantity.ts"
 import { label, opposite } from "../domain/Side.ts"
+import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import { listConflicts, restoreConflict, showConflict } from "../programs/conflicts.ts"
 import { discardQuarantine, listQuarantine, retryQuarantine } from "../programs/quarantine.ts"
@@ -24,7 +25,7 @@ const printConflicts = Effect.fn("printConflicts")(function*(options: {
 }) {
   const name = yield* tableOf(options.table)
   const found = yield* listConflicts({ limit: options.limit, ...(name === null ? {} : { table: name }) })
-  yield* Console.log(options.json ? JSON.stringify({ conflicts: found }) : conflictsText(found))
+  yield* Console.log(options.json ? JSON.stringify({ conflicts: found.map(named) }) : conflictsText(found))
 })
 
 const conflictsList = Command.make("list", { json, limit, table }, printConflicts).pipe(
@@ -34,7 +35,7 @@ const conflictsList = Command.make("list", { json, limit, table }, printConflict
 const conflictsShow = Command.make("show", { id, json }, (options) =>
   Effect.gen(function*() {
     const found = yield* showConflict(options.id)
-    yield* Console.log(options.json ? JSON.stringify(found) : conflictText(found))
+    yield* Console.log(options.json ? JSON.stringify(named(found)) : conflictText(found))
   })).pipe(Command.withDescription("Shows the version that lost and the one that won, side by side."))
 
 const conflictsRestore = Command.make("restore", { id }, (options) =>
@@ -62,7 +63,7 @@ const printQuarantine = Effect.fn("printQuarantine")(function*(options: {
   readonly table: Option.Option<string>
 }) {
   const found = yield* listQuarantine(yield* tableOf(options.table))
-  yield* Console.log(options.json ? JSON.stringify({ quarantine: found }) : quarantineText(found))
+  yield* Console.log(options.json ? JSON.stringify({ quarantine: found.map(named) }) : quarantineText(found))
 })
 
 const quarantineList = Command.make("list", { json, table }, printQuarantine).pipe(
@@ -93,3 +94,6 @@ export const quarantineCommand = Command.make(
   Command.withSubcommands([quarantineList, quarantineRetry, quarantineDiscard]),
   Command.provide(live)
 )
+
+/** Tables are named in JSON as they are everywhere else. */
+const named = <A extends { readonly table: TableName }>(record: A) => ({ ...record, table: display(record.table) })

@@ -28,23 +28,24 @@ export const conflictText = (conflict: Conflict): string => {
   const { decidedAt, id, key, lost, lostSide, policy, reason, restoredAt, table, won } = conflict
   const columns = [...new Set([...Object.keys(lost ?? {}), ...Object.keys(won ?? {})])]
   const cell = (row: Conflict["lost"], column: string) => row === null ? "" : row[column] ?? "(null)"
+  const both = lost !== null && won !== null
+  const heading = ["", "column", `lost (${label(lostSide)})`, `won (${label(opposite(lostSide))})`]
+  const rows = columns.map((column) => [
+    both && lost[column] !== won[column] ? "*" : " ",
+    column,
+    cell(lost, column),
+    cell(won, column)
+  ])
   return [
     `Conflict ${id}`,
     `Table ${display(table)}, key ${key.join(", ")}, decided ${seconds(decidedAt)}`,
-    `Why: ${reasons[reason] ?? reason}${policy === null ? "" : ` (${policy})`}`,
+    `Why: ${reasons[reason] ?? reason}${policy === null || reason !== "conflict" ? "" : ` (${policy})`}`,
     `Restored: ${restoredAt === null ? "no" : seconds(restoredAt)}`,
     "",
-    textTable([
-      ["", "column", `lost (${label(lostSide)})`, won === null ? "won" : `won (${label(opposite(lostSide))})`],
-      ...columns.map((column) => [
-        lost !== null && won !== null && lost[column] !== won[column] ? "*" : " ",
-        column,
-        cell(lost, column),
-        cell(won, column)
-      ])
-    ], { cellMax: 50 }),
+    // What won is not kept of a row that was given up for whatever the other side has.
+    textTable(won === null ? [heading, ...rows].map((row) => row.slice(0, 3)) : [heading, ...rows], { cellMax: 50 }),
     ...(lost === null ? ["The losing version was a delete."] : []),
-    ...(won === null && reason !== "discard" ? ["The winning version was a delete."] : [])
+    ...(won === null && lost !== null && reason !== "discard" ? ["The winning version was a delete."] : [])
   ].join("\n")
 }
 
@@ -63,14 +64,20 @@ export const quarantineText = (entries: ReadonlyArray<Quarantined>): string =>
       ...(entry.blockedBy === null
         ? []
         : [`          in its way: key ${entry.blockedBy.join(", ")} on ${label(opposite(entry.from))}`]),
-      `          ${amount(entry.attempts, "attempt")} since ${seconds(entry.since)}, next ${next(entry.nextAttemptAt)}`
+      `          ${amount(entry.attempts, "attempt")} since ${seconds(entry.since)}; tried again ${next(entry)}`
     ]),
     "",
     "Change the row or what is in its way, and the next cycle tries again. `quarantine retry` tries now;",
     "`quarantine discard ID` takes the other side's version and keeps this one in the conflicts."
   ].join("\n")
 
-const next = (at: string): string => /^\d/.test(at) ? seconds(at) : "when somebody says so"
+/** The first five attempts are those of the next cycles. */
+const next = ({ attempts, nextAttemptAt }: Quarantined): string =>
+  !/^\d/.test(nextAttemptAt)
+    ? "when somebody says so"
+    : attempts <= 5
+    ? "with the next cycle"
+    : `not before ${seconds(nextAttemptAt)}`
 
 /** Enough of a uuid to name one of many. */
 const shortId = (id: string): string => id.slice(0, 8)

@@ -122,7 +122,7 @@ const tornDownText = ({ confirmed, gone, removed }: TornDown): string =>
         const tables = removed[side]
         if (tables === null) return []
         return [
-          `${label(side)}: ${tables.length === 0 ? "nothing of vaivem was there" : `removed from ${list(tables)}`}`
+          `${label(side)}: ${tables.length === 0 ? "no table was set up" : `removed from ${list(tables)}`}`
         ]
       }),
       ...gone.map(({ message, side }) => `${label(side)}: left as it is, for it can't be reached. ${message}`),

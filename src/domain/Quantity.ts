@@ -18,10 +18,10 @@ export const bytes = (n: number): string => {
   return `${unit === 0 || value >= 9.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`
 }
 
-/** `12 ms`, `1.3 s`, `4 min 5 s`, `2 h 3 min`, `5 d 4 h`. */
+/** `12 ms`, `1.3 s`, `5 s`, `4 min 5 s`, `2 h 3 min`, `5 d 4 h`. */
 export const duration = (ms: number): string => {
   if (ms < 999.5) return `${Math.round(ms)} ms`
-  if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`
+  if (ms < 9_950) return `${(ms / 1000).toFixed(1).replace(".0", "")} s`
   const seconds = Math.round(ms / 1000)
   if (seconds < 60) return `${seconds} s`
   const [big, bigUnit, small, smallUnit] = seconds < 3_600

@@ -2,7 +2,7 @@
  * One cycle: ask both sides, take the lease if there is anything to do, set up what changed, move what is pending,
  * purge old history. Retries what may pass by itself; knows nothing about when the next cycle is.
  */
-import { Clock, DateTime, Duration, Effect, Ref, Schedule } from "effect"
+import { Clock, DateTime, Duration, Effect, Ref, Schedule, ScheduleDecision } from "effect"
 import { label, sides } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
@@ -17,7 +17,7 @@ import type { Paused, Tally, Work } from "./pass.ts"
 import { emptyTally, pass } from "./pass.ts"
 import { RandomId } from "./RandomId.ts"
 import type { ReadyTable, SetUp } from "./setup.ts"
-import { setup } from "./setup.ts"
+import { onBoth, refuseSameDatabase, setup } from "./setup.ts"
 
 export interface CycleOptions {
   /** How long retries may go on before the cycle fails with the last error. */
@@ -68,16 +68,24 @@ export const makeCycle = Effect.gen(function*() {
 /** Exponential from 200 ms to 10 s with jitter; the error's own class says whether another try is worth it. */
 export const retrying = (limit: Duration.DurationInput) => <A, R>(self: Effect.Effect<A, SyncError, R>) =>
   Effect.retry(self, {
-    while: (error) => retryable(error) !== "never" && !(error._tag === "Unavailable" && error.slow),
+    while: isWorthAnotherTry,
     schedule: Schedule.exponential("200 millis", 1.6).pipe(
       Schedule.either(Schedule.spaced("10 seconds")),
       Schedule.jittered,
+      // Effect's test clock counts whole milliseconds only.
+      Schedule.delayed((delay) => Duration.millis(Math.round(Duration.toMillis(delay)))),
       Schedule.upTo(limit),
-      Schedule.tapInput((error: SyncError) =>
-        Effect.logWarning("Trying again").pipe(Effect.annotateLogs({ reason: error.message }))
+      Schedule.intersect(Schedule.identity<SyncError>()),
+      Schedule.onDecision(([, error], decision) =>
+        ScheduleDecision.isContinue(decision) && isWorthAnotherTry(error)
+          ? Effect.logWarning("Trying again").pipe(Effect.annotateLogs({ reason: error.message }))
+          : Effect.void
       )
     )
   })
+
+const isWorthAnotherTry = (error: SyncError): boolean =>
+  retryable(error) !== "never" && !(error._tag === "Unavailable" && error.slow)
 
 interface Memory {
   readonly holder: string
@@ -184,8 +192,13 @@ const isIdle = (answer: Answer): boolean =>
   answer.installed && answer.tables.every(({ due, pending }) => !pending && due === 0)
 
 const checkPair = Effect.fn("checkPair")(function*({ external, replit }: Answers) {
-  const problem = pairProblem({ replit: replit.identity, external: external.identity })
-  if (problem !== null) return yield* new ActionNeeded({ message: problem })
+  if (pairProblem({ replit: replit.identity, external: external.identity }) === null) return
+  // The two were asked one after the other: another copy's first cycle may have paired them in between.
+  const problem = pairProblem(yield* onBoth((database) => database.identity))
+  if (problem === null) return
+  // One database behind both URLs looks like a swapped or a wrong one, too.
+  yield* refuseSameDatabase
+  return yield* new ActionNeeded({ message: problem })
 })
 
 const workOf = (ready: Ready, answers: Answers): ReadonlyArray<Work> =>

@@ -42,7 +42,9 @@ export const demo = Effect.fn("demo")(function*(app: DemoApp, realCycle: Cycle) 
   yield* write("replit", "delete from perfis where id = 'caio'")
   yield* untilEqual
 
-  yield* step("A conflict: one row is changed on both sides between two cycles. The last write wins, the other is kept.")
+  yield* step(
+    "A conflict: one row is changed on both sides between two cycles. The last write wins, the other is kept."
+  )
   yield* alone.withPermits(1)(Effect.zipRight(
     write("replit", "update perfis set nome = 'Ana de Souza' where id = 'ana'"),
     write("external", "update perfis set nome = 'Ana Souza Prado' where id = 'ana'")
@@ -50,7 +52,9 @@ export const demo = Effect.fn("demo")(function*(app: DemoApp, realCycle: Cycle) 
   yield* untilEqual
   yield* tellConflict
 
-  yield* step("A bad row: external wants an @ in an e-mail, Replit doesn't. It waits in quarantine and stops nobody else.")
+  yield* step(
+    "A bad row: external wants an @ in an e-mail, Replit doesn't. It waits in quarantine and stops nobody else."
+  )
   yield* write("replit", "insert into perfis (id, nome, email) values ('fabio', 'Fábio Dias', 'fabio.exemplo.pt')")
   yield* write("replit", "insert into perfis (id, nome, email) values ('gil', 'Gil Ramos', 'gil@exemplo.pt')")
   yield* tellRefusal
@@ -66,21 +70,21 @@ export const demo = Effect.fn("demo")(function*(app: DemoApp, realCycle: Cycle) 
 
 /** What the service does is told as it happens; nothing runs while somebody else is `alone`. */
 const told = (cycle: Cycle, alone: Effects.Semaphore): Effect.Effect<Cycle> =>
-  Console.consoleWith((console) =>
+  Console.consoleWith((usual) =>
     Effect.succeed<Cycle>((options) =>
       alone.withPermits(1)(Effect.tap(cycle(options), (report) => {
         const lines = [
           ...contactLines(report.setUp),
           ...(report.outcome === "moved" ? [summaryLine(report)] : [])
         ]
-        return Effect.forEach(lines, (line) => console.log(`  service: ${line}`))
+        return Effect.forEach(lines, (line) => usual.log(`  service: ${line}`))
       }))
     )
   )
 
 /** Its own words are left out: idle cycles come twice a second, and what is refused is shown by the script. */
 const quietly = <A, E, R>(service: Effect.Effect<A, E, R>) =>
-  Console.consoleWith((console) => Effect.withConsole(service, { ...console, log: () => Effect.void })).pipe(
+  Console.consoleWith((usual) => Effect.withConsole(service, { ...usual, log: () => Effect.void })).pipe(
     Logger.withMinimumLogLevel(LogLevel.Error)
   )
 
@@ -109,7 +113,10 @@ const show = Effect.fn("show")(function*(app: DemoApp) {
     const row = rows[side].find(({ id }) => id === wanted)
     return row === undefined ? "-" : `${row["nome"]} <${row["email"]}>`
   }
-  const lines = textTable([["id", "Replit", "external"], ...ids.map((id) => [id, on("replit", id), on("external", id)])])
+  const lines = textTable([
+    ["id", "Replit", "external"],
+    ...ids.map((id) => [id, on("replit", id), on("external", id)])
+  ])
   yield* Console.log(lines.replaceAll(/^/gm, "    "))
 })
 
@@ -122,7 +129,9 @@ const tellConflict = Effect.gen(function*() {
   const [conflict] = yield* listConflicts({ limit: 1 })
   if (conflict === undefined) return
   const { id, lost, lostSide, won } = conflict
-  yield* Console.log(`  lost on ${label(lostSide)}: ${lost?.["nome"]}; won on ${label(opposite(lostSide))}: ${won?.["nome"]}`)
+  yield* Console.log(
+    `  lost on ${label(lostSide)}: ${lost?.["nome"]}; won on ${label(opposite(lostSide))}: ${won?.["nome"]}`
+  )
   yield* Console.log(`  \`conflicts restore ${id.slice(0, 8)}\` would bring it back.`)
 })
 

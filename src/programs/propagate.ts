@@ -40,7 +40,8 @@ export interface Propagated {
 /**
  * Passes once over the pending keys of a route, in key order, until none is left.
  *
- * A refused batch is halved until the row is found, which then is left pending; the batch grows again afterwards. The
+ * A refused batch is halved until the row is found, which then is left pending; the batch grows again afterwards. So
+ * is one that waits for an open transaction of the app, whose row the next cycle tries again. The
  * batch in hand can't be interrupted (the servers' statement time-outs bound it); between batches the pass can.
  */
 export const propagate = Effect.fn("propagate")(function*(route: Route, options: { readonly batchRowsMax: number }) {
@@ -50,20 +51,26 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
   let rows = shapes.some(({ selfReferencing }) => selfReferencing)
     ? options.batchRowsMax
     : Math.min(options.batchRowsMax, batchRowsStart)
+  let locks: ApplyOptions["locks"] = "wait"
   while (true) {
     const startedMs = yield* Clock.currentTimeMillis
-    const result: BatchResult = yield* batch(route, { _tag: "Next", phase: route.phase, after, rows })
+    const result: BatchResult = yield* batch(route, { _tag: "Next", phase: route.phase, after, rows }, locks)
     if (result._tag === "Empty") return total.get()
     if (result._tag === "TooLong") {
       if (rows === 1) return yield* result.error
       rows = Math.ceil(rows / 4)
       continue
     }
-    if (result._tag === "Refused" && result.rows > 1) {
+    if (result._tag === "Blocked") locks = "skip"
+    if ((result._tag === "Refused" || result._tag === "Blocked") && result.rows > 1) {
       rows = Math.ceil(result.rows / 2)
       continue
     }
     after = result.after
+    if (result._tag === "Blocked") {
+      locks = "wait"
+      continue
+    }
     if (result._tag === "Refused") {
       if (total.refuse({ key: result.last, error: result.error }) >= refusalsMax) return total.get(true)
       continue
@@ -87,6 +94,7 @@ export const propagateKeys = Effect.fn("propagateKeys")(function*(route: Route, 
     if (result._tag === "Moved") total.add(result.applied)
     if (result._tag === "TooLong" && some.length === 1) return yield* result.error
     if (result._tag === "Moved" || result._tag === "Empty") continue
+    if (result._tag === "Blocked" && some.length === 1) continue
     if (result._tag === "Refused" && some.length === 1) total.refuse({ key: some[0]!, error: result.error })
     else queue.unshift(some.slice(0, some.length / 2), some.slice(some.length / 2))
   }
@@ -103,6 +111,8 @@ type BatchResult =
     readonly after: Key
     readonly error: RowRefused
   }
+  /** Some row waits for a transaction of the app that can't be passed over: an insert of the same key, left open. */
+  | { readonly _tag: "Blocked"; readonly rows: number; readonly after: Key }
   /** A statement ran into its time-out: fewer rows may pass. */
   | { readonly _tag: "TooLong"; readonly error: Contended }
 
@@ -111,8 +121,12 @@ type BatchResult =
  * everything back and judges again from a new claim, because what was read may be stale; a lock time-out goes on
  * without the locked rows, which stay pending.
  */
-const batch = Effect.fn("batch")(function*(route: Route, request: ClaimRequest) {
-  let locks: ApplyOptions["locks"] = "wait"
+const batch = Effect.fn("batch")(function*(
+  route: Route,
+  request: ClaimRequest,
+  locksAtFirst: ApplyOptions["locks"] = "wait"
+) {
+  let locks = locksAtFirst
   for (let attempt = 1;; attempt++) {
     const tried = yield* Effect.either(once(route, request, locks))
     if (tried._tag === "Right") return tried.right
@@ -132,9 +146,14 @@ const once = (route: Route, request: ClaimRequest, locks: ApplyOptions["locks"])
     if (claim === null) return { _tag: "Empty" } satisfies BatchResult as BatchResult
     const judge = resolve(route.table, route.from.side)
     const applied = yield* route.to.apply(route.table, claim, { judge, locks }).pipe(
-      Effect.catchTag("RowRefused", (error) => Effect.succeed(error))
+      Effect.catchTag("RowRefused", (error) => Effect.succeed(error)),
+      Effect.catchIf(
+        (error) => locks === "skip" && error._tag === "Contended" && error.reason === "lock-timeout",
+        () => Effect.succeed(null)
+      )
     )
     const { after, last, rows } = claim
+    if (applied === null) return { _tag: "Blocked", rows, after } satisfies BatchResult as BatchResult
     if ("_tag" in applied) {
       return { _tag: "Refused", rows, last, after, error: applied } satisfies BatchResult as BatchResult
     }

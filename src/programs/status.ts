@@ -42,7 +42,7 @@ export const status = Effect.gen(function*() {
   const { tables } = yield* SyncConfig
   const asked = yield* onBoth((database) =>
     Effect.either(
-      Effect.all({ identity: database.identity, found: database.status(tables) }).pipe(retrying("5 seconds"))
+      Effect.all({ identity: database.identity, found: database.status(tables) }).pipe(retrying("2 seconds"))
     )
   )
   const replit = Either.getOrNull(asked.replit)

@@ -162,6 +162,41 @@ layer(PgPair.layer, { excludeTestServices: true })("the user's triggers", (it) =
       ])
     }))
 
+  it.scoped("promise 3: a row that bounces doesn't take others along that travel with it", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table notas (id integer primary key, n integer not null default 0, a text);
+        create function mexe() returns trigger language plpgsql as $$
+          begin
+            if pg_trigger_depth() > 1 then return null; end if;
+            if new.id = 1 then update notas set n = n + 1 where id = 1;
+            elsif new.a is null then update notas set a = 'completa' where id = new.id; end if;
+            return null;
+          end $$;`)
+      yield* sync.external.query(
+        "create trigger mexe after insert or update on notas for each row execute function mexe()"
+      )
+      yield* sync.replit.query(
+        "create trigger mexe after insert or update on notas for each row when (new.id = 1) execute function mexe()"
+      )
+      yield* sync.replit.query("insert into notas values (1)")
+      for (let id = 2; id < 8; id++) {
+        yield* sync.replit.query("insert into notas values ($1)", [id])
+        yield* sync.cycle
+      }
+      const held = [
+        ...yield* sync.replit.database.quarantined(sync.tables[0]!),
+        ...yield* sync.external.database.quarantined(sync.tables[0]!)
+      ]
+      assert.deepStrictEqual(held.map(({ key }) => key), [["1"]])
+      for (const side of sides) {
+        assert.deepStrictEqual(
+          yield* sync[side].query("select count(*) as n from notas where a = 'completa'"),
+          [{ n: 6 }]
+        )
+      }
+    }))
+
   it.scoped("promise 3: a trigger on one side that completes an applied row sends the completion back, once", () =>
     Effect.gen(function*() {
       const sync = yield* synced({

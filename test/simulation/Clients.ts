@@ -15,6 +15,8 @@ export interface Clients {
   readonly fill: Effect.Effect<void>
   /** Ends every open transaction. */
   readonly finish: Effect.Effect<void>
+  /** Runs something that writes to one side as an app does, and notes what it did; it says how it went. */
+  readonly noting: (side: Side, said: string, action: Effect.Effect<string>) => Effect.Effect<void>
 }
 
 export const make = (world: World, history: History): Clients => {
@@ -22,25 +24,23 @@ export const make = (world: World, history: History): Clients => {
   const open: Partial<Record<Side, AppTransaction>> = {}
   let written = 0
 
-  /** Runs what an app does and notes what of it is committed. */
-  const noting = (side: Side, said: string, action: Effect.Effect<void, AppRefused>) =>
-    Effect.gen(function*() {
-      const before = yield* rowsOf(world, side)
-      const refused = yield* action.pipe(
-        Effect.as(""),
-        Effect.catchAll(({ sqlState }) => Effect.succeed(` (${sqlState})`))
-      )
-      story.push(`  ${side}: ${said}${refused}`)
-      history.wrote(side, before, yield* rowsOf(world, side))
-      return refused === ""
-    })
+  const noting = Effect.fnUntraced(function*(side: Side, said: string, action: Effect.Effect<string>) {
+    const before = yield* rowsOf(world, side)
+    const refused = yield* action
+    story.push(`  ${side}: ${said}${refused}`)
+    history.wrote(side, before, yield* rowsOf(world, side))
+    return refused === ""
+  })
+
+  const writing = (side: Side, said: string, action: Effect.Effect<void, AppRefused>) =>
+    noting(side, said, action.pipe(Effect.as(""), Effect.catchAll(({ sqlState }) => Effect.succeed(` (${sqlState})`))))
 
   const statement = (side: Side) =>
     Effect.suspend(() => {
       const transaction = open[side]
       const { run, said } = randomStatement(chance, () => `v${++written}`)
-      if (transaction === undefined) return noting(side, said, run(servers[side].app))
-      return Effect.map(noting(side, `in a transaction, ${said}`, run(transaction)), (taken) => {
+      if (transaction === undefined) return writing(side, said, run(servers[side].app))
+      return Effect.map(writing(side, `in a transaction, ${said}`, run(transaction)), (taken) => {
         // A refused statement ends its transaction.
         if (!taken) delete open[side]
         return taken
@@ -50,8 +50,8 @@ export const make = (world: World, history: History): Clients => {
   const end = (side: Side, transaction: AppTransaction) => {
     delete open[side]
     return chance.of(0.8)
-      ? noting(side, "commits", transaction.commit)
-      : noting(side, "rolls back", transaction.rollback)
+      ? writing(side, "commits", transaction.commit)
+      : writing(side, "rolls back", transaction.rollback)
   }
 
   const begin = (side: Side) =>
@@ -64,7 +64,7 @@ export const make = (world: World, history: History): Clients => {
   /** Both sides write the very same row, stamp included. */
   const both = Effect.suspend(() => {
     const { run, said } = randomStatement(chance, () => `v${++written}`, true)
-    return Effect.forEach(sides, (side) => noting(side, said, run(servers[side].app)))
+    return Effect.forEach(sides, (side) => writing(side, said, run(servers[side].app)))
   })
 
   const jump = (side: Side) => {
@@ -84,6 +84,7 @@ export const make = (world: World, history: History): Clients => {
   })
 
   return {
+    noting: (side, said, action) => Effect.asVoid(noting(side, said, action)),
     act: Effect.asVoid(act),
     fill: Effect.suspend(() =>
       Effect.forEach(
@@ -91,7 +92,7 @@ export const make = (world: World, history: History): Clients => {
         (side) => {
           const { run, said } = randomInsert(chance, `v${++written}`, chance.of(0.3))
           const on = chance.of(0.3) ? sides : [side]
-          return Effect.forEach(on, (each) => noting(each, said, run(servers[each].app)))
+          return Effect.forEach(on, (each) => writing(each, said, run(servers[each].app)))
         },
         { discard: true }
       )

@@ -41,13 +41,17 @@ export class History {
     const there = new Set(sides.flatMap((side) => [...rows[side]].map(([name, row]) => traceOf(name, row))))
     const journaled = new Set(conflicts.map(({ key, lost, table }) => traceOf(rowName(table, key), lost)))
     const isKnown = (trace: string) => there.has(trace) || journaled.has(trace)
-    const isGone = (name: string) => !rows.replit.has(name) || !rows.external.has(name)
+    // A row that came to the key by a cascade is another one: nothing of what was deleted is back.
+    const isGone = (name: string, versions: ReadonlyArray<Version>) =>
+      sides.some((side) =>
+        !versions.some(({ row }) => row !== null && tokenOf(name, row) === tokenOf(name, rows[side].get(name) ?? null))
+      )
     const written = new Set<string>()
     const problems: Array<string> = []
     for (const [name, versions] of this.versions) {
       for (const { replaced, row, side } of versions) {
         written.add(`${traceOf(name, row)} ${row?.["email"]}`)
-        if (replaced || isKnown(traceOf(name, row)) || (row === null && isGone(name))) continue
+        if (replaced || isKnown(traceOf(name, row)) || (row === null && isGone(name, versions))) continue
         problems.push(
           `${name}: ${row === null ? "the delete" : JSON.stringify(row)} on ${side} is lost without a trace.`
         )

@@ -105,6 +105,8 @@ export const make = Effect.fn("World.make")(function*(seed: number) {
   return world
 })
 
+export type Needs = ReplitDb | ExternalDb | SyncConfig
+
 /** What programs need, on these ways to the servers. */
 export const layerOf = (world: World, databases: Readonly<Record<Side, Database>>) =>
   Layer.mergeAll(
@@ -123,8 +125,10 @@ export const rowsOf = (world: World, side: Side) =>
       ))
   )
 
+export type BothRows = Readonly<Record<Side, ReadonlyMap<string, Row>>>
+
 /** Both sides' rows. */
-export const allRows = (world: World) =>
+export const allRows = (world: World): Effect.Effect<BothRows> =>
   Effect.map(
     Effect.all(sides.map((side) => rowsOf(world, side))),
     ([replit, external]) => ({ replit: replit!, external: external! })

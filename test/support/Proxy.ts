@@ -41,19 +41,18 @@ export const make = (
   options: ProxyOptions = {}
 ): Effect.Effect<Proxy, ProxyError, Scope.Scope> =>
   Effect.gen(function*() {
-    const target = new URL(Redacted.value(url))
+    const { hostname, port } = new URL(Redacted.value(url))
     const trips: Array<Mutable<RoundTrip>> = []
     const wire: Wire = { latencyMs: Duration.toMillis(options.latency ?? 0), gate: yield* Effect.makeLatch(true) }
     const relays = yield* FiberSet.make()
     const fork = yield* FiberSet.runtime(relays)()
-    const port = yield* listen((client) =>
-      fork(Effect.ignore(Effect.scoped(relay(client, target, wire, makeCounter(trips)))))
+    const server = { host: hostname, port: Number(port || 5432), allowHalfOpen: true }
+    const ownPort = yield* listen((client) =>
+      fork(Effect.ignore(Effect.scoped(relay(client, server, wire, makeCounter(trips)))))
     )
-    target.hostname = "127.0.0.1"
-    target.port = String(port)
     return {
-      url: Redacted.make(target.href),
-      roundTrips: Effect.sync(() => trips.map((trip) => ({ ...trip }))),
+      url: Redacted.make(Object.assign(new URL(Redacted.value(url)), { host: `127.0.0.1:${ownPort}` }).href),
+      roundTrips: Effect.sync(() => structuredClone(trips)),
       cut: FiberSet.clear(relays),
       stall: wire.gate.close,
       resume: wire.gate.open
@@ -77,12 +76,10 @@ const listen = (onClient: (client: Net.Socket) => void) =>
   ).pipe(Effect.map((server) => (server.address() as Net.AddressInfo).port))
 
 /** One connection, until both ends have said all. An end that breaks breaks the other. */
-const relay = (client: Net.Socket, target: URL, wire: Wire, counter: Counter) =>
+const relay = (client: Net.Socket, target: Net.NetConnectOpts, wire: Wire, counter: Counter) =>
   Effect.gen(function*() {
     yield* owned(client)
-    const server = yield* owned(
-      Net.connect({ host: target.hostname, port: Number(target.port || 5432), allowHalfOpen: true })
-    )
+    const server = yield* owned(Net.connect(target))
     yield* Effect.all([pump(client, server, wire, counter.asked), pump(server, client, wire, counter.answered)], {
       concurrency: 2
     })
@@ -102,7 +99,7 @@ const pump = (from: Net.Socket, to: Net.Socket, { gate, latencyMs }: Wire, note:
   NodeStream.fromReadable<ProxyError, Uint8Array>(() => from, (cause) => failed("read", cause), { closeOnDone: false })
     .pipe(
       Stream.mapEffect((bytes) =>
-        Effect.map(Clock.currentTimeMillis, (nowMs) => {
+        Effect.map(now, (nowMs) => {
           note(bytes, nowMs)
           return { bytes, dueMs: nowMs + latencyMs }
         })
@@ -115,8 +112,10 @@ const pump = (from: Net.Socket, to: Net.Socket, { gate, latencyMs }: Wire, note:
       Effect.zipRight(Effect.sync(() => to.end()))
     )
 
-const sleepUntil = (ms: number) =>
-  Effect.flatMap(Clock.currentTimeMillis, (nowMs) => nowMs < ms ? Effect.sleep(ms - nowMs) : Effect.void)
+/** Milliseconds with fractions: a round trip to a server next door takes less than one. */
+const now = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+
+const sleepUntil = (ms: number) => Effect.flatMap(now, (nowMs) => nowMs < ms ? Effect.sleep(ms - nowMs) : Effect.void)
 
 const write = (socket: Net.Socket, bytes: Uint8Array) =>
   Effect.async<void, ProxyError>((resume) => {

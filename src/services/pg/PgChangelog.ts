@@ -78,7 +78,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           return Number(found.rows) === 0 ? null : claimOf(tx, sql, request.phase, found)
         }
         let after = request.after
-        let look = request.rows * 2
+        let look = request.rows
         let anyHeld = false
         while (true) {
           const text = sql.claimNext(request.phase, after !== null, yield* stems.mayHaveQuarantine(table))
@@ -113,6 +113,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           table: table.name,
           primaryKey: table.shapes[session.side].keyConstraint,
           searchPath: "theirs",
+          settings: options.locks === "skip" ? impatient : [],
           script: [sql.applying, sql.makeStage]
         })
         const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
@@ -189,6 +190,9 @@ const claimOf = (tx: Transaction, sql: TableSql, phase: Phase, found: Row, after
 /** The queue is always read in key order by its index, and rows by their key, whatever the planner knows of their number. */
 const byIndex = [["enable_seqscan", "off"], ["enable_bitmapscan", "off"], ["enable_hashagg", "off"]] as const
 
+/** What can't be skipped (an insert that the app left open) isn't worth another wait either. */
+const impatient = [["lock_timeout", "200"]] as const
+
 /** Most keys that one statement looks at while searching for rows of its phase. */
 const lookedMax = 50_000
 
@@ -206,8 +210,8 @@ interface Judged {
 /** Locks the target's rows, then, in a second statement, looks for pending changes of the same keys (promise 9). */
 const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, options: ApplyOptions) {
   const skip = options.locks === "skip"
-  const results = yield* tx.script([skip ? sql.lockSkipping : sql.lockWaiting, sql.judge, sql.locked])
-  const [, found, locked] = results as [StatementResult, StatementResult, StatementResult]
+  const results = yield* tx.script([sql.bouncing, skip ? sql.lockSkipping : sql.lockWaiting, sql.judge, sql.locked])
+  const [found, locked] = results.slice(2) as [StatementResult, StatementResult]
   const lockedNumbers = locked.rows.map((row) => Number(row.n))
   const verdicts = found.rows.map((row): readonly [number, Verdict] => {
     const contested = contestedOf(row)

@@ -99,8 +99,12 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     ...numbers.map((n) => `was${n}`)
   ]
     .join(", ")
+  /** In the index's order, so the last is the newest; an ORDER BY of its own would sort once for each key. */
   const lastWas = numbers
-    .map((n) => `(array_agg(p.was${n} order by p.change_id desc) filter (where p.was1 is not null))[1] as was${n}`)
+    .map((n) => {
+      const all = `array_agg(p.was${n}) filter (where p.was1 is not null)`
+      return `(${all})[count(p.was1)] as was${n}`
+    })
     .join(", ")
   const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${
     keyTexts("p")
@@ -234,6 +238,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     }null::bigint as newest, null::text as verdict
       from ${pending} p, ${t} t with no data`,
     copyStage: `copy pg_temp.vaivem_stage (${stageColumns.join(", ")}) from stdin`,
+    /** Tells capture how often the rows of this batch bounced, so that it needn't look at the stage for each write. */
+    bouncing: `select set_config('vaivem.bounces', max(s.bounces)::text, true) from pg_temp.vaivem_stage s`,
     /** Locks in key order, so that two of us, or an app that does the same, can't deadlock. */
     lockWaiting: `select count(*) from (
       select from ${t} t join pg_temp.vaivem_stage s on ${tIs("s")} order by s.n for no key update of t) x`,

@@ -1,0 +1,184 @@
+/** That README, ARCHITECTURE and CHANGELOG tell the truth, as far as a program can tell. */
+import { NodeContext } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Console, Effect } from "effect"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { run } from "../src/cli.ts"
+import { Host } from "../src/cli/Host.ts"
+
+const root = Path.resolve(import.meta.dirname, "..")
+const read = (path: string) => Fs.readFileSync(Path.join(root, path), "utf8")
+
+const names = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] as const
+const pages = names.map((name) => ({ name, text: read(name) }))
+const readme = read("README.md")
+const architecture = read("ARCHITECTURE.md")
+
+/** Fails with one line for each thing found. */
+const none = (found: ReadonlyArray<string>) => assert.strictEqual(found.join("\n"), "")
+
+/** The text under a heading, to the next one of any level. */
+const section = (page: string, heading: string): string => {
+  const start = page.search(new RegExp(`^#+ ${heading}$`, "m"))
+  assert.isAtLeast(start, 0, `there is no section ${heading}`)
+  const rest = page.slice(page.indexOf("\n", start))
+  const end = rest.search(/^#+ /m)
+  return end < 0 ? rest : rest.slice(0, end)
+}
+
+/** First cells of a section's tables, as they are written. */
+const firstCells = (text: string): ReadonlyArray<string> =>
+  [...text.matchAll(/^\| (.*?[^\\])\s+\|/gm)].map((match) => match[1]!.trim())
+
+const source = (directory: string): string =>
+  Fs.readdirSync(Path.join(root, directory), { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.(ts|sql)$/.test(name))
+    .map((name) => read(Path.join(directory, name)))
+    .join("\n")
+
+/** Prints the help of the whole command line, or of a command, as a person sees it. */
+const help = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const printed: Array<string> = []
+    const console = yield* Console.consoleWith(Effect.succeed)
+    const print = (...values: ReadonlyArray<unknown>) => Effect.sync(() => void printed.push(values.join(" ")))
+    const code = yield* run(["node", "main.js", ...args, "--help"]).pipe(
+      Effect.withConsole({ ...console, log: print, error: print })
+    )
+    assert.strictEqual(code, 0)
+    return printed.join("\n")
+  }).pipe(
+    Effect.provideService(Host, { version: "0.0.0", isTerminal: { stdin: false, stdout: false, stderr: false } }),
+    Effect.provide(NodeContext.layer)
+  )
+
+/** Each command with what it takes, as `conflicts show [--json] <id>`. */
+const commands = (text: string): ReadonlyArray<string> => {
+  const list = text.slice(text.indexOf("COMMANDS")).split(/^[A-Z ]+$/m)[1] ?? ""
+  return [...list.matchAll(/^\s*- (.+?)(?:\s{2,}|$)/gm)].map((match) => match[1]!)
+}
+
+describe("README", () => {
+  it("names every setting, in the settings table", () => {
+    const settings = [...new Set(read("src/services/SyncConfig.ts").match(/(?<=")(SYNC_[A-Z_]+|[A-Z_]+_URL)(?=")/g))]
+    const told = firstCells(section(readme, "Settings"))
+    assert.isAbove(settings.length, 10)
+    assert.sameMembers(told.filter((cell) => cell.startsWith("`")), settings.map((name) => `\`${name}\``))
+  })
+
+  it.live("names every command and every option of it, in the commands table", () =>
+    Effect.gen(function*() {
+      const found = commands(yield* help())
+      const told = firstCells(section(readme, "Commands"))
+      assert.isAbove(found.length, 10)
+      none(found.flatMap((command) => {
+        const name = command.replace(/ [[<(-].*$/, "")
+        const rows = told.filter((cell) => cell.startsWith(`\`${name}`))
+        const options = command.match(/--[a-z-]+/g) ?? []
+        if (rows.length === 0) return [`${name} is not in the table`]
+        return options.filter((option) => !rows.some((row) => row.includes(option))).map((it) => `${name} lacks ${it}`)
+      }))
+      assert.include(told.join("\n"), "`--once`")
+    }))
+
+  it("names every dependency, in a line of its own", () => {
+    const { dependencies, devDependencies }: Readonly<Record<string, Readonly<Record<string, string>>>> = JSON.parse(
+      read("package.json")
+    )
+    const told = firstCells(section(readme, "Dependencies, and why each")).filter((cell) => cell.startsWith("`"))
+    const all = Object.keys({ ...dependencies, ...devDependencies })
+    assert.sameMembers(told, all.map((name) => `\`${name}\``))
+  })
+
+  it("quotes messages as the program says them", () => {
+    // Pieces of one message that the code joins are one text again.
+    const said = `${source("src")}\n${source("sql")}`.replace(/["`]\s*\+\s*["`]/g, "").replace(/\s+/g, " ")
+    const tables = ["Connections", "Tables and pairs", "While it runs"].map((name) => section(readme, name)).join("\n")
+    const quoted = firstCells(tables).flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1]!))
+    assert.isAbove(quoted.length, 30)
+    const known = (text: string) => said.includes(text) || said.includes(text.replaceAll("\"", "\\\""))
+    none(quoted.filter((text) => !text.split("…").every((piece) => known(piece.trim()) || isMade(piece, said))))
+  })
+
+  it("has the test command in one place", () => {
+    assert.lengthOf(readme.match(/\bnpm test\b/g) ?? [], 1)
+  })
+
+  it("names scripts that there are", () => {
+    const { scripts }: { readonly scripts: Readonly<Record<string, string>> } = JSON.parse(read("package.json"))
+    const told = pages.flatMap(({ text }) => [...text.matchAll(/npm run ([a-z]+)/g)].map((match) => match[1]!))
+    none(told.filter((name) => !(name in scripts)))
+  })
+})
+
+/** Where a setting's or a side's name is put in while the program runs. */
+const isMade = (text: string, said: string): boolean =>
+  said.includes(text.trim().replace(/^(DATABASE_URL|EXTERNAL_DB_URL) /, "${urlSetting(side)} "))
+
+describe("ARCHITECTURE", () => {
+  const invariants = architecture.split(/^(?=\*\*I\d+\.)/m).slice(1)
+
+  it("says of each invariant where it is enforced and what proves it", () => {
+    assert.isAtLeast(invariants.length, 14)
+    none(invariants.flatMap((text, index) => [
+      ...(text.startsWith(`**I${index + 1}.`) ? [] : [`I${index + 1} is out of order`]),
+      ...(/^Enforced in `/m.test(text) ? [] : [`I${index + 1} is enforced nowhere`]),
+      ...(/^Proved by `/m.test(text) ? [] : [`I${index + 1} is proved by nothing`])
+    ]))
+  })
+
+  it("names tests that there are", () => {
+    none(invariants.flatMap((text) => {
+      const proved = text.slice(text.indexOf("Proved by")).split("\n\n")[0]!.replace(/\s+/g, " ")
+      return [...proved.matchAll(/`(test\/[^`]+)`: ([^`]+)/g)].flatMap(([, path, titles]) => {
+        const file = read(path!)
+        return [...titles!.matchAll(/"([^"]+)"/g)].map((title) => title[1]!)
+          .filter((title) => !file.includes(`"${title}"`))
+          .map((title) => `${path}: ${title}`)
+      })
+    }))
+  })
+})
+
+describe("every page", () => {
+  it("names files that there are", () => {
+    none(
+      pages.flatMap(({ name, text }) =>
+        [...text.matchAll(/(?:`|\]\()((?:src|test|sql|programs|services|domain)\/[\w./-]*|[A-Z]+\.md)(?=[`)#])/g)]
+          .map((match) => match[1]!)
+          .filter((path) => !isNext(path))
+          .filter((path) => !Fs.existsSync(Path.join(root, path)) && !Fs.existsSync(Path.join(root, "src", path)))
+          .map((path) => `${name}: ${path}`)
+      )
+    )
+  })
+
+  it("links to sections that there are", () => {
+    none(pages.flatMap(({ name, text }) => {
+      const anchors = new Set([...text.matchAll(/^#+ (.+)$/gm)].map((match) => anchorOf(match[1]!)))
+      return [...text.matchAll(/\]\(#([^)]+)\)/g)].map((match) => match[1]!)
+        .filter((anchor) => !anchors.has(anchor)).map((anchor) => `${name}: #${anchor}`)
+    }))
+  })
+
+  it("holds no path of a machine, and no secret", () => {
+    none(
+      pages.flatMap(({ name, text }) =>
+        text.split("\n").flatMap((line, i) =>
+          /(^|[\s`"'(])\/(?!tmp\/logs\/)[A-Za-z]+\/[\w.-]/.test(line) ||
+            /postgres(ql)?:\/\/(?!user:password@)/.test(line)
+            ? [`${name}:${i + 1}: ${line}`]
+            : []
+        )
+      )
+    )
+  })
+})
+
+/** The example of the next migration. */
+const isNext = (path: string): boolean => path === "sql/0006_what_it_does.sql"
+
+/** As GitHub makes them. */
+const anchorOf = (heading: string): string =>
+  heading.toLowerCase().replace(/[^\p{L}\p{N}\s-]/gu, "").trim().replaceAll(" ", "-")

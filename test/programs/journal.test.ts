@@ -1,0 +1,111 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, TestClock } from "effect"
+import { conflictsText, conflictText, quarantineText } from "../../src/cli/journalText.ts"
+import { listConflicts, restoreConflict, showConflict } from "../../src/programs/conflicts.ts"
+import { makeCycle } from "../../src/programs/cycle.ts"
+import { discardQuarantine, listQuarantine, retryQuarantine } from "../../src/programs/quarantine.ts"
+import { makePair, perfis, profile } from "../support/MemoryPair.ts"
+
+const sync = Effect.flatMap(makeCycle, (cycle) => cycle({ retryFor: 0, lease: "wait", notBefore: 0 }))
+
+const namesOn = (rows: ReadonlyArray<Readonly<Record<string, string | null>>>) => rows.map(({ id, nome }) => `${id} ${nome}`)
+
+/** One conflict, lost by the side's version. */
+const conflicted = Effect.gen(function*() {
+  const pair = yield* makePair()
+  yield* pair.servers.replit.app.insert(perfis, profile("ana", "Ana"))
+  yield* Effect.provide(sync, pair.layer())
+  yield* pair.servers.replit.app.update(perfis, ["ana"], { nome: "Old", updated_at: "2024-01-02 00:00:00+00" })
+  yield* pair.servers.external.app.update(perfis, ["ana"], { nome: "New", updated_at: "2024-01-03 00:00:00+00" })
+  yield* Effect.provide(sync, pair.layer())
+  yield* TestClock.adjust("1 minute")
+  return pair
+})
+
+/** Two rows that refuse each other by a unique e-mail. */
+const quarantined = Effect.gen(function*() {
+  const pair = yield* makePair()
+  yield* pair.servers.replit.app.insert(perfis, { ...profile("bia", "Bia"), email: "same" })
+  yield* pair.servers.external.app.insert(perfis, { ...profile("caio", "Caio"), email: "same" })
+  yield* Effect.provide(sync, pair.layer())
+  return pair
+})
+
+describe("conflicts", () => {
+  it.effect("lists what lost, and shows both versions by the beginning of an id", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* conflicted
+      const found = yield* Effect.provide(listConflicts({ limit: 10 }), layer())
+      assert.deepStrictEqual(found.map(({ key, lostSide, reason }) => [key, lostSide, reason]), [
+        [["ana"], "replit", "conflict"]
+      ])
+      assert.match(conflictsText(found), /perfis\s+ana\s+Replit\s+conflict\s+no/)
+      const shown = yield* Effect.provide(showConflict(found[0]!.id.slice(0, 8)), layer())
+      assert.match(conflictText(shown), /\* {2}nome\s+Old\s+New/)
+      assert.match(conflictText(shown), /\n {3}id\s+ana\s+ana/)
+    }))
+
+  it.effect("restores what lost on both sides, and keeps what that replaced", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* conflicted
+      const [conflict] = yield* Effect.provide(listConflicts({ limit: 1 }), layer())
+      yield* Effect.provide(restoreConflict(conflict!.id), layer())
+      yield* Effect.provide(sync, layer())
+      for (const side of ["replit", "external"] as const) {
+        assert.deepStrictEqual(namesOn(yield* servers[side].app.rows(perfis)), ["ana Old"])
+      }
+      const found = yield* Effect.provide(listConflicts({ limit: 10 }), layer())
+      assert.deepStrictEqual(found.map(({ lost, reason }) => [reason, lost?.["nome"]]), [
+        ["restore", "New"],
+        ["conflict", "Old"]
+      ])
+      const twice = yield* Effect.flip(Effect.provide(restoreConflict(conflict!.id), layer()))
+      assert.strictEqual(twice._tag, "ActionNeeded")
+    }))
+
+  it.effect("refuses ids that are none and ids that nothing has", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* conflicted
+      for (const [id, problem] of [["%", /is no id/], ["", /is no id/], ["0123abc-", /There is no conflict/]] as const) {
+        const error = yield* Effect.flip(Effect.provide(showConflict(id), layer()))
+        assert.strictEqual(error._tag, "ActionNeeded")
+        assert.match(error.message, problem)
+      }
+    }))
+})
+
+describe("quarantine", () => {
+  it.effect("lists what each side refused, and why", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* quarantined
+      const found = yield* Effect.provide(listQuarantine(null), layer())
+      assert.deepStrictEqual(found.map(({ from, key }) => `${from} ${key.join()}`).sort(), ["external caio", "replit bia"])
+      assert.match(quarantineText(found), /perfis, key bia, from Replit\n\s+refused: .*perfis_email.*\(23505\)/)
+      assert.match(quarantineText(found), /in its way: key caio on external/)
+    }))
+
+  it.effect("makes one row due, or all of them", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* quarantined
+      const [one] = yield* Effect.provide(listQuarantine(null), layer())
+      assert.strictEqual(yield* Effect.provide(retryQuarantine(null), layer()), 2)
+      assert.strictEqual(yield* Effect.provide(retryQuarantine(one!.id.slice(0, 8)), layer()), 1)
+      const error = yield* Effect.flip(Effect.provide(retryQuarantine("0123-"), layer()))
+      assert.strictEqual(error._tag, "ActionNeeded")
+    }))
+
+  it.effect("discards a row: the other side's version comes, and what was discarded is in the journal", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* quarantined
+      const bia = (yield* Effect.provide(listQuarantine(null), layer())).find(({ from }) => from === "replit")!
+      yield* Effect.provide(discardQuarantine(bia.id), layer())
+      yield* Effect.provide(sync, layer())
+      yield* Effect.provide(sync, layer())
+      for (const side of ["replit", "external"] as const) {
+        assert.deepStrictEqual(namesOn(yield* servers[side].app.rows(perfis)), ["caio Caio"])
+      }
+      assert.deepStrictEqual(yield* Effect.provide(listQuarantine(null), layer()), [])
+      const [journaled] = yield* Effect.provide(listConflicts({ limit: 1 }), layer())
+      assert.deepStrictEqual([journaled!.reason, journaled!.lost?.["nome"]], ["discard", "Bia"])
+    }))
+})

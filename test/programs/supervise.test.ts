@@ -1,0 +1,180 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, Ref, TestClock } from "effect"
+import type { SyncError } from "../../src/domain/SyncError.ts"
+import { ActionNeeded, Unavailable, WorldRefused } from "../../src/domain/SyncError.ts"
+import type { Cycle, CycleOptions, CycleReport } from "../../src/programs/cycle.ts"
+import { supervise } from "../../src/programs/supervise.ts"
+import { makePair } from "../support/MemoryPair.ts"
+import type { Lines } from "../support/Output.ts"
+import { noLines, writingTo } from "../support/Output.ts"
+
+const nothing = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }
+
+const idle: CycleReport = {
+  outcome: "idle",
+  push: nothing,
+  pull: nothing,
+  durationMs: 12,
+  paused: [],
+  quarantined: 0,
+  warnings: [],
+  cutShort: [],
+  setUp: []
+}
+
+const interval = Duration.minutes(5)
+
+const down = new Unavailable({ side: "external", sqlState: null, slow: false, message: "The external database is away." })
+const change = new ActionNeeded({ message: "Table perfis is missing.\nCreate it." })
+
+/** Starts the service on cycles that end like these, one after the other, and then idle. */
+const start = Effect.fnUntraced(function*(outcomes: ReadonlyArray<Effect.Effect<CycleReport, SyncError>>) {
+  const runs = yield* Ref.make(0)
+  const asked: Array<CycleOptions> = []
+  const lines: Lines = noLines()
+  const cycle: Cycle = (options) =>
+    Effect.flatMap(Ref.getAndUpdate(runs, (n) => n + 1), (n) => {
+      asked.push(options)
+      return outcomes[n] ?? Effect.succeed(idle)
+    })
+  const pair = yield* makePair()
+  const fiber = yield* supervise(cycle, { interval }).pipe(writingTo(lines), Effect.provide(pair.layer()), Effect.fork)
+  yield* TestClock.adjust(0)
+  return { fiber, runs: Ref.get(runs), lines, asked }
+})
+
+describe("supervise", () => {
+  it.effect("runs a cycle at once and then five minutes after each one's end", () =>
+    Effect.gen(function*() {
+      const { runs } = yield* start([Effect.as(Effect.sleep("30 seconds"), idle)])
+      assert.strictEqual(yield* runs, 1)
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(yield* runs, 1)
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* runs, 2)
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(yield* runs, 3)
+    }))
+
+  it.effect("leaves a cycle to the copy that holds the lease or has just run one, and limits retries", () =>
+    Effect.gen(function*() {
+      const { asked } = yield* start([])
+      assert.deepStrictEqual(
+        asked.map(({ lease, notBefore, retryFor }) => [
+          lease,
+          Duration.toSeconds(notBefore),
+          Duration.toSeconds(retryFor)
+        ]),
+        [["skip", 270, 60]]
+      )
+    }))
+
+  it.effect("prints one line a cycle, with the time", () =>
+    Effect.gen(function*() {
+      const { lines } = yield* start([])
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(lines.out.length, 2)
+      assert.match(lines.out[1]!, /^1970-01-01 00:05:00Z Replit → external: 0 inserted/)
+      assert.deepStrictEqual(lines.log, [])
+    }))
+
+  it.effect("survives failed cycles, tells each in one line and runs the next one on time", () =>
+    Effect.gen(function*() {
+      const { lines, runs } = yield* start([Effect.fail(down), Effect.fail(down)])
+      assert.deepStrictEqual(lines.out, [
+        "1970-01-01 00:00:00Z Failed: The external database is away. The next cycle tries again."
+      ])
+      assert.strictEqual(lines.log.length, 1)
+      assert.match(lines.log[0]!, /level=ERROR .*message="Cycle failed" reason="The external database is away\."$/)
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(yield* runs, 3)
+      assert.match(lines.out[2]!, /Replit → external/)
+    }))
+
+  it.effect("ends when the first cycle says that something must be changed", () =>
+    Effect.gen(function*() {
+      const { fiber, lines } = yield* start([Effect.fail(change)])
+      assert.strictEqual((yield* Effect.flip(Fiber.join(fiber))).message, change.message)
+      assert.deepStrictEqual(lines.out, [])
+    }))
+
+  it.effect("goes on trying when the first cycle finds the world refusing, and still ends for a setting then", () =>
+    Effect.gen(function*() {
+      const refused = new WorldRefused({ sqlState: "28P01", message: "Wrong password." })
+      const { fiber } = yield* start([Effect.fail(refused), Effect.fail(change)])
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual((yield* Effect.flip(Fiber.join(fiber))).message, change.message)
+    }))
+
+  it.effect("tells and outlives what must be changed once a cycle has got through", () =>
+    Effect.gen(function*() {
+      const { lines, runs } = yield* start([Effect.succeed(idle), Effect.fail(change)])
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(yield* runs, 3)
+      assert.match(lines.out[1]!, /Failed: Table perfis is missing\. Create it\. The next cycle tries again\.$/)
+    }))
+
+  it.effect("starts again after a defect, later each time but never later than the interval, and shows its stack", () =>
+    Effect.gen(function*() {
+      const defect = Effect.die(new TypeError("not a function"))
+      const { lines, runs } = yield* start(Array.from({ length: 12 }, () => defect))
+      assert.match(lines.log[0]!, /starting again in 1 s.*TypeError: not a function.* at /)
+      assert.match(lines.out[0]!, /a defect of vaivem ended the cycle \(see the log\); starting again in 1 s\.$/)
+      const counts: Array<number> = []
+      for (const seconds of [1, 2, 4, 8]) {
+        yield* TestClock.adjust(Duration.seconds(seconds))
+        counts.push(yield* runs)
+      }
+      assert.deepStrictEqual(counts, [2, 3, 4, 5])
+      yield* TestClock.adjust("20 minutes")
+      assert.match(lines.out[10]!, /starting again in 5 min\.$/)
+    }))
+
+  it.effect("counts defects anew after a cycle that came to an end", () =>
+    Effect.gen(function*() {
+      const defect = Effect.die(new Error("bug"))
+      const { lines } = yield* start([defect, defect, Effect.succeed(idle), defect])
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(lines.out.flatMap((line) => /starting again in (.*)\.$/.exec(line)?.[1] ?? []), [
+        "1 s",
+        "2 s",
+        "1 s"
+      ])
+    }))
+
+  it.effect("warns of a thing once, and again when it came back", () =>
+    Effect.gen(function*() {
+      const warned = Effect.succeed({ ...idle, paused: [{ table: "perfis", problem: "Table perfis waits." }] })
+      const { lines } = yield* start([warned, warned, Effect.succeed(idle), warned])
+      yield* TestClock.adjust("15 minutes")
+      assert.strictEqual(lines.log.filter((line) => line.includes("Table perfis waits.")).length, 2)
+      assert.match(lines.out[1]!, /waiting for you: perfis paused$/)
+    }))
+
+  it.effect("lets the batch in hand finish when it is stopped, and starts no other", () =>
+    Effect.gen(function*() {
+      const started = yield* Deferred.make<void>()
+      const batches = yield* Ref.make(0)
+      const batch = Effect.uninterruptible(Effect.gen(function*() {
+        yield* Deferred.succeed(started, undefined)
+        yield* Effect.sleep("2 seconds")
+        yield* Ref.update(batches, (n) => n + 1)
+      }))
+      const { fiber } = yield* start([Effect.as(Effect.forever(batch), idle)])
+      yield* Deferred.await(started)
+      const stopping = yield* Effect.fork(Fiber.interrupt(fiber))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Ref.get(batches), 0)
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.join(stopping)))
+      assert.strictEqual(yield* Ref.get(batches), 1)
+    }))
+
+  it.effect("stops at once while it rests", () =>
+    Effect.gen(function*() {
+      const { fiber, runs } = yield* start([])
+      yield* Fiber.interrupt(fiber)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* runs, 1)
+    }))
+})

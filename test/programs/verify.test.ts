@@ -1,0 +1,97 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { makeCycle } from "../../src/programs/cycle.ts"
+import { verify, verifyExitCode } from "../../src/programs/verify.ts"
+import type { MemoryPair } from "../support/MemoryPair.ts"
+import { makePair, perfis, profile } from "../support/MemoryPair.ts"
+import { outputOf } from "../support/Output.ts"
+
+const sync = Effect.flatMap(makeCycle, (cycle) => cycle({ retryFor: 0, lease: "wait", notBefore: 0 }))
+
+const verified = (repair = false) => Effect.flatMap(makeCycle, (cycle) => verify(cycle, { repair }))
+
+/** Three rows, the same on both sides. */
+const synced = Effect.gen(function*() {
+  const pair = yield* makePair()
+  for (const id of ["ana", "bia", "caio"]) yield* pair.servers.replit.app.insert(perfis, profile(id, id))
+  yield* outputOf(Effect.provide(sync, pair.layer()))
+  return pair
+})
+
+/** Makes the sides differ behind the back of capture, as a restored backup would. */
+const spoil = Effect.fnUntraced(function*({ servers: { external } }: MemoryPair) {
+  yield* external.alter(perfis, (table) => ({ ...table, columns: table.columns.filter(({ name }) => name !== "nome") }))
+  yield* external.alter(perfis, (table) => ({
+    ...table,
+    columns: [...table.columns, { name: "nome", type: "text", default: "changed" }]
+  }))
+})
+
+describe("verify", () => {
+  it.effect("proves that both sides are equal", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* synced
+      const found = yield* Effect.provide(verified(), layer())
+      assert.strictEqual(verifyExitCode(found), 0)
+      assert.deepStrictEqual(found.tables[0]!.rows, { replit: 3, external: 3 })
+      assert.strictEqual(found.tables[0]!.outcome, "equal")
+    }))
+
+  it.effect("can't tell while the keys that differ have changes on their way, whichever side they are on", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* synced
+      yield* servers.replit.app.insert(perfis, profile("duda", "Duda"))
+      yield* servers.replit.app.remove(perfis, ["ana"])
+      yield* servers.external.app.update(perfis, ["bia"], { nome: "Beatriz" })
+      const found = yield* Effect.provide(verified(), layer())
+      assert.strictEqual(verifyExitCode(found), 1)
+      const { different, onlyOn, outcome, sample, unproven } = found.tables[0]!
+      assert.deepStrictEqual([outcome, unproven, different, onlyOn], ["unproven", 3, 0, { replit: 0, external: 0 }])
+      assert.deepStrictEqual(sample.map(({ key, kind, why }) => `${key.join()} ${kind} ${why}`).sort(), [
+        "ana only-on-external pending",
+        "bia different pending",
+        "duda only-on-replit pending"
+      ])
+      yield* Effect.provide(sync, layer())
+      assert.strictEqual(verifyExitCode(yield* Effect.provide(verified(), layer())), 0)
+    }))
+
+  it.effect("finds what differs for no reason known, and repairs it by the conflict rule", () =>
+    Effect.gen(function*() {
+      const pair = yield* synced
+      yield* spoil(pair)
+      const found = yield* Effect.provide(verified(), pair.layer())
+      assert.strictEqual(verifyExitCode(found), 3)
+      assert.deepStrictEqual([found.tables[0]!.outcome, found.tables[0]!.different], ["different", 3])
+      const { result: repaired } = yield* Effect.map(
+        outputOf(Effect.provide(verified(true), pair.layer())),
+        ({ exit }) => ({ result: exit })
+      )
+      const mended = yield* repaired
+      assert.strictEqual(verifyExitCode(mended), 0)
+      assert.isNotNull(mended.repaired)
+      assert.deepStrictEqual(
+        (yield* pair.servers.external.app.rows(perfis)).map(({ nome }) => nome),
+        ["ana", "bia", "caio"]
+      )
+    }))
+
+  it.effect("counts keys in quarantine as different", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* synced
+      yield* servers.replit.app.insert(perfis, { ...profile("eva", "Eva"), email: "same" })
+      yield* servers.external.app.insert(perfis, { ...profile("fabio", "Fábio"), email: "same" })
+      yield* Effect.provide(sync, layer())
+      const found = yield* Effect.provide(verified(), layer())
+      assert.strictEqual(verifyExitCode(found), 3)
+      assert.deepStrictEqual([found.tables[0]!.quarantined, found.tables[0]!.unproven], [2, 0])
+    }))
+
+  it.effect("asks for a set-up first", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* makePair()
+      const error = yield* Effect.flip(Effect.provide(verified(), layer()))
+      assert.strictEqual(error._tag, "ActionNeeded")
+      assert.match(error.message, /Not set up yet on both sides: perfis/)
+    }))
+})
