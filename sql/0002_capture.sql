@@ -124,9 +124,9 @@ begin
   if before.stem is not null and not intact then
     -- Something went uncaptured for a while: the next set-up compares both sides again.
     update vaivem.tables set contract = null where stem = v_stem;
-    execute format('drop table if exists vaivem.%I', v_stem || '_history');
     if before.key_columns <> p_key or before.key_types <> v_types then
-      execute format('drop table if exists vaivem.%I cascade', v_stem || '_pending');
+      perform vaivem.drop_view(p_schema, p_table);
+      execute format('drop table if exists vaivem.%I, vaivem.%I', v_stem || '_pending', v_stem || '_history');
     end if;
   end if;
 
@@ -164,16 +164,18 @@ declare
   keys text := vaivem.key_list('k%2$s', p_key);
 begin
   if to_regclass(format('vaivem.%I', p_stem || '_pending')) is null then
-    -- One index: bulk writes of the app cost 1.4 times with one, 1.8 to 2.2 times with two.
+    -- One index: bulk writes of the app cost 1.4 times with one, 1.8 to 2.2 times with two. Change ids begin with the
+    -- time in microseconds, because the other side's history knows those of an earlier queue of this table: one that
+    -- came again would be taken for applied.
     execute format($sql$
       create table vaivem.%1$I (
-        change_id bigint generated always as identity,
+        change_id bigint generated always as identity (start with %4$s),
         operation text not null,
         %2$s,
         %3$s,
         changed_at timestamptz not null default clock_timestamp(),
         bounces smallint not null default 0
-      )$sql$, p_stem || '_pending', columns, nullable);
+      )$sql$, p_stem || '_pending', columns, nullable, floor(extract(epoch from clock_timestamp()) * 1000000));
     execute format('create index on vaivem.%I (%s, change_id)', p_stem || '_pending', keys);
     execute format('comment on table vaivem.%I is %L', p_stem || '_pending',
       format('Changes of %I.%I that are not acknowledged yet. was1… is the old key of a changed primary key.', p_schema, p_table));
@@ -214,16 +216,14 @@ declare
 begin
   select c.relkind into existing from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = home and c.relname = name;
-  if existing is not null then
-    if existing = 'v' and obj_description(to_regclass(format('%I.%I', home, name)), 'pg_class') like 'vaivem:%' then
-      execute format('drop view %I.%I', home, name);
-    else
-      raise exception using errcode = 'VV002',
-        message = format('%I.%I exists already and is not of vaivem or of the older sync script; rename or drop it first', home, name);
-    end if;
+  if existing is not null and not (existing = 'v'
+    and coalesce(obj_description(to_regclass(format('%I.%I', home, name)), 'pg_class'), '') like 'vaivem:%') then
+    raise exception using errcode = 'VV002',
+      message = format('%I.%I exists already and is not of vaivem or of the older sync script; rename or drop it first', home, name);
   end if;
+  -- Replaced and not dropped: there may be views of the user's on it.
   execute format($sql$
-    create view %1$I.%2$I as
+    create or replace view %1$I.%2$I as
       select change_id, operation, %3$s, changed_at, false as synced, %6$s::text as origin, null::timestamptz as synced_at
       from vaivem.%4$I
       union all
@@ -232,6 +232,20 @@ begin
     home, name, keys, p_stem || '_pending', p_stem || '_history', coalesce(mine, 'null'));
   execute format('comment on view %I.%I is %L', home, name,
     'vaivem: changes of this table, pending (synced = false) and done (synced = true). Made and removed by vaivem.');
+end
+$fn$;
+
+create function vaivem.drop_view(p_schema text, p_table text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+declare
+  home text;
+begin
+  for home in select n.nspname from pg_class v join pg_namespace n on n.oid = v.relnamespace
+    where v.relname = vaivem.changelog_name(p_table) and v.relkind = 'v' and n.nspname in (p_schema, 'vaivem')
+      and obj_description(v.oid, 'pg_class') like 'vaivem:%'
+  loop
+    execute format('drop view %I.%I', home, vaivem.changelog_name(p_table));
+  end loop;
 end
 $fn$;
 

@@ -87,7 +87,6 @@ declare
   target regclass := to_regclass(format('%I.%I', p_schema, p_table));
   relation regclass;
   trigger_name text;
-  home text;
 begin
   select * into known from vaivem.tables t where t.table_schema = p_schema and t.table_name = p_table;
   if known.stem is null then
@@ -98,13 +97,7 @@ begin
       perform vaivem.drop_triggers(relation, '%vaivem\_%');
     end loop;
   end if;
-  for home in select v.relnamespace::regnamespace::text from pg_class v
-    where v.relname = vaivem.changelog_name(p_table) and v.relkind = 'v'
-      and (v.relnamespace::regnamespace::text in (quote_ident(p_schema), 'vaivem'))
-      and obj_description(v.oid, 'pg_class') like 'vaivem:%'
-  loop
-    execute format('drop view %s.%I', home, vaivem.changelog_name(p_table));
-  end loop;
+  perform vaivem.drop_view(p_schema, p_table);
   execute format('drop table if exists vaivem.%I, vaivem.%I', known.stem || '_pending', known.stem || '_history');
   for trigger_name in select unnest(array['_capture', '_truncate', '_touch', '_guard_first', '_guard_last']) loop
     execute format('drop function if exists vaivem.%I()', known.stem || trigger_name);

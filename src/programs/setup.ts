@@ -119,7 +119,12 @@ const ready = Effect.fn("ready")(function*(table: SyncedTable, text: string) {
   const captured = yield* onBoth((database) => database.capture(table, { touch: config.touch }))
   const known = yield* onBoth((database) => database.recall(table.name))
   const isKnown = known.replit?.contract === text && known.external?.contract === text
-  const reconciled = isKnown ? null : yield* firstContact(table, text, known)
+  const reconciled = isKnown ? null : yield* firstContact(table, known)
+  const remembered = { contract: text, columns: columnsOf(table) }
+  // Also when only one side's columns changed: who had a column first must be known when the other side gets it too.
+  if (!isKnown || !sides.every((side) => hasColumns(known[side], remembered.columns))) {
+    yield* onBoth((database) => database.remember(table.name, remembered))
+  }
   return {
     table,
     contract: text,
@@ -131,17 +136,20 @@ const ready = Effect.fn("ready")(function*(table: SyncedTable, text: string) {
 
 const firstContact = Effect.fn("firstContact")(function*(
   table: SyncedTable,
-  text: string,
   known: Readonly<Record<Side, Remembered | null>>
 ) {
   const winner = hadTheNewColumns(table, known)
   yield* Effect.logInfo("Comparing both sides").pipe(Effect.annotateLogs({ table: display(table.name) }))
-  const reconciled = yield* reconcile(table, { mark: true, sampleMax: 0, ...(winner === null ? {} : { winner }) })
-  const columns = (side: Side) => table.shapes[side].columns.map(({ name }) => name)
-  const remembered = { contract: text, columns: { replit: columns("replit"), external: columns("external") } }
-  yield* onBoth((database) => database.remember(table.name, remembered))
-  return reconciled
+  return yield* reconcile(table, { mark: true, sampleMax: 0, ...(winner === null ? {} : { winner }) })
 })
+
+const columnsOf = ({ shapes }: SyncedTable): Remembered["columns"] => ({
+  replit: shapes.replit.columns.map(({ name }) => name),
+  external: shapes.external.columns.map(({ name }) => name)
+})
+
+const hasColumns = (known: Remembered | null, columns: Remembered["columns"]): boolean =>
+  sides.every((side) => known?.columns[side].join("\0") === columns[side].join("\0"))
 
 /** For columns newly in common the side that had them wins; null when that is no side, or both. */
 const hadTheNewColumns = (

@@ -11,7 +11,6 @@ import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey } from "./MemoryTable.ts"
 import { pendingOf, settle, stampOf, unblock } from "./Queue.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
-import { Blocked } from "./Store.ts"
 import { Transaction } from "./Transaction.ts"
 
 /** Applies all of the rows or, when it throws, none. */
@@ -105,9 +104,9 @@ const lock = (
 ): ReadonlyArray<ToMerge> =>
   rows.filter(({ id, was }) => {
     const there = [id, was].filter((name) => name !== null && state.rows.has(name))
-    if (there.every((name) => transaction.tryLock(state, name!))) return true
-    if (locks === "wait") throw new Blocked(state.schema.name)
-    return false
+    if (locks === "skip" && there.some((name) => transaction.locks.isTaken(state, name!, "row"))) return false
+    for (const name of there) transaction.locks.take(state, name!, "row")
+    return true
   })
 
 /** Only a key that is pending here too is anybody's to judge; anything else simply applies (promise 4). */

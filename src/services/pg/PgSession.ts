@@ -229,9 +229,9 @@ const rollBack = (client: Client): Effect.Effect<void> =>
     )
   })
 
-type Sort = (cause: unknown) => SyncError
+type Sort<E = SyncError> = (cause: unknown) => E
 
-const onClient = (client: Client, sort: Sort) => ({
+const onClient = <E>(client: Client, sort: Sort<E>) => ({
   query: (text: string, values: ReadonlyArray<unknown> = []) =>
     guarded(client, sort, async () => {
       const result = await client.pg.query<Record<string, string | null>>(text, [...values])
@@ -249,7 +249,7 @@ const onClient = (client: Client, sort: Sort) => ({
 })
 
 /** A statement that is given up half-way (its fiber was interrupted) leaves a connection that nobody may use again. */
-const guarded = <A>(client: Client, sort: Sort, run: () => Promise<A>): Effect.Effect<A, SyncError> =>
+const guarded = <A, E>(client: Client, sort: Sort<E>, run: () => Promise<A>): Effect.Effect<A, E> =>
   Effect.tryPromise({ try: run, catch: sort }).pipe(
     Effect.onInterrupt(() => Effect.sync(() => void (client.broken = true)))
   )
@@ -287,8 +287,7 @@ const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transactio
 
 /** The same connection as `@effect/sql` wants it. */
 const connectionOf = (client: Client): Connection => {
-  const rows = (text: string, values: ReadonlyArray<unknown>) =>
-    onClient(client, (cause) => cause as SyncError).query(text, values).pipe(Effect.mapError(toSqlError))
+  const rows = onClient(client, toSqlError).query
   return {
     execute: rows,
     executeRaw: rows,

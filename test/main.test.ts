@@ -1,0 +1,439 @@
+/** The built program, as a process: what it prints, where, and how it ends. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Redacted } from "effect"
+import * as Fs from "node:fs/promises"
+import * as Path from "node:path"
+import type { Ended } from "./support/Program.ts"
+import { freshFolder, run, settings, start } from "./support/Program.ts"
+import { asAdmin, connect, freshDatabase, freshPair, query } from "./support/TestPostgres.ts"
+
+const commands = ["setup", "check", "status", "verify", "conflicts", "quarantine", "probe", "teardown", "demo"]
+
+const perfis = "create table perfis (id text primary key, nome text, email text unique, updated_at timestamptz)"
+
+/** A pair of databases that both have the table `perfis`. */
+const pairWithTable = Effect.gen(function*() {
+  const urls = yield* freshPair
+  yield* query(urls.replit, perfis)
+  yield* query(urls.external, perfis)
+  return { ...urls, env: settings(urls) }
+})
+
+/** Ended like this, with one message that matches, no result, no stack trace and none of the passwords. */
+const refused = (ended: Ended, code: number, message: RegExp, passwords: ReadonlyArray<string> = []) => {
+  assert.match(ended.err, message)
+  assert.strictEqual(ended.code, code)
+  assert.strictEqual(ended.out, "")
+  assert.notMatch(ended.err, /^\s+at /m)
+  for (const password of passwords) assert.notInclude(ended.err, password)
+}
+
+const passwordsOf = (env: Readonly<Record<string, string>>) =>
+  [env["DATABASE_URL"], env["EXTERNAL_DB_URL"]].flatMap((url) => /:([^:@/]+)@/.exec(url ?? "")?.[1] ?? [])
+
+const rows = (url: Redacted.Redacted, what = "id, nome") => query(url, `select ${what} from perfis order by id`)
+
+const json = (ended: Ended) => JSON.parse(ended.out)
+
+describe("the command line", () => {
+  it.live("shows help of everything without settings", () =>
+    Effect.gen(function*() {
+      const help = yield* run(["--help"])
+      assert.strictEqual(help.code, 0)
+      assert.strictEqual(help.err, "")
+      for (const command of commands) assert.include(help.out, `- ${command}`)
+      assert.include(help.out, "EXIT CODES")
+      assert.notInclude(help.out, "\u001b")
+      for (const command of [...commands, "conflicts restore", "quarantine discard"]) {
+        const { code, out } = yield* run([...command.split(" "), "--help"])
+        assert.strictEqual(code, 0, command)
+        assert.include(out, "DESCRIPTION")
+      }
+    }))
+
+  it.live("prints the version of the package", () =>
+    Effect.gen(function*() {
+      const { version } = JSON.parse(yield* Effect.promise(() => Fs.readFile("package.json", "utf8")))
+      const { code, out } = yield* run(["--version"])
+      assert.deepStrictEqual([code, out.trim()], [0, version])
+    }))
+
+  it.live("refuses what it does not know", () =>
+    Effect.gen(function*() {
+      refused(yield* run(["sincronizar"]), 2, /^Unknown command sincronizar; `--help` shows what there is\.\n$/)
+      refused(yield* run(["--agora"]), 2, /^Unknown option --agora; `--help` shows what there is\.\n$/)
+      refused(yield* run(["status", "--jsonn"]), 2, /unknown argument: '--jsonn'/i)
+      refused(yield* run(["probe", "--from", "neon"]), 2, /replit, external/)
+      refused(yield* run(["probe"]), 2, /--from/)
+      refused(yield* run(["conflicts", "show"]), 2, /<id>/)
+    }))
+})
+
+describe("settings", () => {
+  const urls = {
+    DATABASE_URL: "postgresql://postgres:segredo1@127.0.0.1:1/replit",
+    EXTERNAL_DB_URL: "postgresql://postgres:segredo2@127.0.0.1:1/external"
+  }
+  const pooled = "postgresql://u:segredo3@ep-cool-1234-pooler.us-east-2.aws.neon.tech/neondb"
+  const direct = /ep-cool-1234\.us-east-2\.aws\.neon\.tech/
+
+  it.live("that can't work end every command at once, in one message", () =>
+    Effect.gen(function*() {
+      const cases: ReadonlyArray<readonly [Readonly<Record<string, string>>, RegExp]> = [
+        [{}, /^2 settings must change:\n- DATABASE_URL is not set.*\n- EXTERNAL_DB_URL is not set.*\n$/],
+        [{ ...urls, EXTERNAL_DB_URL: "mysql://u:segredo1@h/d" }, /EXTERNAL_DB_URL is not a PostgreSQL URL/],
+        [{ ...urls, EXTERNAL_DB_URL: pooled }, direct],
+        [{ ...urls, DATABASE_URL: pooled }, direct],
+        [{ ...urls, SYNC_INTERVAL: "logo" }, /SYNC_INTERVAL: logo is no duration/],
+        [{ ...urls, SYNC_CONFLICT_POLICY: "newest" }, /SYNC_CONFLICT_POLICY: newest is none of last-write-wins/],
+        [{ ...urls, SYNC_BATCH_ROWS_MAX: "0" }, /SYNC_BATCH_ROWS_MAX: 0 is no whole number/],
+        [{ ...urls, SYNC_TABLES: "a b" }, /SYNC_TABLES: /],
+        [{ ...urls, SYNC_RETRY_FOR: "2 years" }, /SYNC_RETRY_FOR: 2 years is/]
+      ]
+      for (const [env, message] of cases) refused(yield* run(["--once"], { env }), 2, message, ["segredo"])
+      for (const command of ["status", "check", "verify", "setup", "teardown"]) {
+        refused(yield* run([command]), 2, /DATABASE_URL is not set/)
+      }
+      refused(yield* run([], { env: { ...urls, SYNC_INTERVAL: "logo" } }), 2, /SYNC_INTERVAL/, ["segredo"])
+    }))
+
+  it.scopedLive("in an .env.sync that can't be read are told", () =>
+    Effect.gen(function*() {
+      const folder = yield* freshFolder
+      yield* Effect.promise(() => Fs.mkdir(Path.join(folder, ".env.sync")))
+      refused(yield* run(["--once"], { folder, env: urls }), 2, /settings file \.env\.sync can't be read/)
+    }))
+
+  it.scopedLive("are read from .env.sync, and the environment goes before it", () =>
+    Effect.gen(function*() {
+      const { env } = yield* pairWithTable
+      const folder = yield* freshFolder
+      const { EXTERNAL_DB_URL, ...rest } = env
+      const file = `export EXTERNAL_DB_URL="${EXTERNAL_DB_URL}"\nSYNC_TABLES=outra\n`
+      yield* Effect.promise(() => Fs.writeFile(Path.join(folder, ".env.sync"), file))
+      const ended = yield* run(["--once"], { folder, env: { ...rest, SYNC_TABLES: "perfis" } })
+      assert.strictEqual(ended.code, 0, ended.err)
+    }))
+})
+
+describe("a world that says no", () => {
+  const once = (env: Readonly<Record<string, string>>) => run(["--once"], { env })
+
+  it.scopedLive("ends --once with 1 and one clear message, after retries where they may help", () =>
+    Effect.gen(function*() {
+      const { env, external } = yield* pairWithTable
+      const broken = (change: (url: URL) => void) => {
+        const url = new URL(Redacted.value(external))
+        change(url)
+        return { ...env, EXTERNAL_DB_URL: url.href }
+      }
+      const cases = [
+        [broken((url) => url.port = "1"), /can't be reached at port 1 \(ECONNREFUSED\)[^]*EXTERNAL_DB_URL is wrong\.\n$/],
+        [broken((url) => url.hostname = "nowhere.invalid"), /^The external database \(nowhere\.invalid\) was not found/],
+        [broken((url) => url.password = "errado123"), /refused the user name or the password/],
+        [broken((url) => url.pathname = "/nenhum"), /could not be opened: database "nenhum" does not exist/],
+        [broken((url) => url.username = "ninguem"), /refused the user/],
+        [broken((url) => url.searchParams.set("sslmode", "require")), /TLS/]
+      ] as const
+      for (const [bad, message] of cases) refused(yield* once(bad), 1, message, passwordsOf(bad))
+    }), 60_000)
+
+  it.scopedLive("is told once, not announced as tried again, when trying again would not help", () =>
+    Effect.gen(function*() {
+      const { env } = yield* pairWithTable
+      const { err } = yield* once({ ...env, EXTERNAL_DB_URL: "postgresql://u:p@nowhere.invalid/d" })
+      assert.strictEqual(err.trim().split("\n").length, 1)
+    }))
+
+  it.scopedLive("leaves check and status with the other side to report", () =>
+    Effect.gen(function*() {
+      const { env } = yield* pairWithTable
+      const bad = { ...env, EXTERNAL_DB_URL: "postgresql://u:segredo@nowhere.invalid/d" }
+      const checked = yield* run(["check", "--json"], { env: bad })
+      assert.strictEqual(checked.code, 1)
+      assert.isNotNull(json(checked).sides.replit.server)
+      assert.isNull(json(checked).sides.external.server)
+      const status = yield* run(["status"], { env: bad })
+      assert.strictEqual(status.code, 1)
+      assert.match(status.out, /perfis\s+Replit\s+0[^]*nowhere\.invalid/)
+      assert.notInclude(checked.out + status.out, "segredo")
+    }))
+
+  it.scopedLive("holds the lease: --once gives up after its time", () =>
+    Effect.gen(function*() {
+      const { env, replit } = yield* pairWithTable
+      assert.strictEqual((yield* once(env)).code, 0)
+      const other = yield* connect(replit)
+      yield* other.query("select pg_advisory_lock(hashtextextended('vaivem lease', 0))")
+      yield* query(replit, "insert into perfis (id) values ('ana')")
+      refused(yield* once(env), 1, /Another copy of vaivem .* It was not done within 1 s: try again later/)
+      yield* other.query("select pg_advisory_unlock_all()")
+      assert.strictEqual((yield* once(env)).code, 0)
+    }))
+})
+
+describe("what a person must change first", () => {
+  it.scopedLive("ends with 2 and the cure", () =>
+    Effect.gen(function*() {
+      const { env, external } = yield* pairWithTable
+      const refuses = (env: Readonly<Record<string, string>>, message: RegExp) =>
+        Effect.map(run(["--once"], { env }), (ended) => refused(ended, 2, message, passwordsOf(env)))
+      yield* refuses({ ...env, EXTERNAL_DB_URL: env.DATABASE_URL }, /lead to the same database/)
+      yield* refuses({ ...env, SYNC_TABLES: "nenhuma" }, /Table nenhuma does not exist/)
+      yield* query(external, "create table livre (a int)")
+      yield* query(Redacted.make(env.DATABASE_URL), "create table livre (a int)")
+      yield* refuses({ ...env, SYNC_TABLES: "livre" }, /livre on Replit has no primary key.*ADD PRIMARY KEY/)
+      yield* query(external, "create view vista as select * from perfis")
+      yield* refuses({ ...env, SYNC_TABLES: "vista" }, /is a view/)
+    }))
+
+  it.scopedLive("includes a database that is paired with another one, and swapped URLs", () =>
+    Effect.gen(function*() {
+      const { env } = yield* pairWithTable
+      assert.strictEqual((yield* run(["--once"], { env })).code, 0)
+      const third = yield* freshDatabase
+      yield* query(third, perfis)
+      const other = { ...env, EXTERNAL_DB_URL: Redacted.value(third) }
+      refused(yield* run(["--once"], { env: other }), 2, /is paired with another external database/, passwordsOf(other))
+      const swapped = { ...env, DATABASE_URL: env.EXTERNAL_DB_URL, EXTERNAL_DB_URL: env.DATABASE_URL }
+      refused(yield* run(["--once"], { env: swapped }), 2, /seem to be swapped/, passwordsOf(env))
+    }))
+})
+
+describe("--once", () => {
+  it.scopedLive("sets both sides up, moves what is there, and moves nothing the second time", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      yield* query(replit, "insert into perfis (id, nome) values ('ana', 'Ana'), ('bia', 'Bia')")
+      yield* query(external, "insert into perfis (id, nome) values ('caio', 'Caio')")
+      const first = yield* run(["--once"], { env })
+      assert.strictEqual(first.code, 0, first.err)
+      assert.match(first.out, /^perfis: compared 2 rows on Replit with 1 on external/)
+      assert.match(first.out, /\nReplit → external: 2 inserted, .*; external → Replit: 1 inserted, .*; in .*\n$/)
+      assert.deepStrictEqual(yield* rows(replit), yield* rows(external))
+      const second = yield* run(["--once"], { env })
+      assert.match(second.out, /^Replit → external: 0 inserted, .* 0 B; external → Replit: 0 inserted, .* 0 B; in .*\n$/)
+      assert.deepStrictEqual([second.code, second.err], [0, ""])
+    }))
+
+  it.scopedLive("ends with 3 while a row is in quarantine, and with 0 when it was discarded", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      assert.strictEqual((yield* run(["--once"], { env })).code, 0)
+      yield* query(replit, "insert into perfis (id, email) values ('ana', 'same')")
+      yield* query(external, "insert into perfis (id, email) values ('bia', 'same')")
+      const once = yield* run(["--once"], { env })
+      assert.strictEqual(once.code, 3)
+      assert.match(once.out, /waiting for you: 2 rows in quarantine\n$/)
+      const listed = json(yield* run(["quarantine", "list", "--json"], { env })).quarantine
+      const ana = listed.find((entry: { readonly from: string }) => entry.from === "replit")
+      assert.deepStrictEqual([ana.key, ana.sqlState, ana.blockedBy], [["ana"], "23505", ["bia"]])
+      assert.strictEqual((yield* run(["verify"], { env })).code, 3)
+      const discarded = yield* run(["quarantine", "discard", ana.id.slice(0, 8)], { env })
+      assert.strictEqual(discarded.code, 0, discarded.err)
+      assert.strictEqual((yield* run(["--once"], { env })).code, 0)
+      assert.deepStrictEqual(yield* rows(replit, "id"), [{ id: "bia" }])
+    }))
+})
+
+describe("commands", () => {
+  it.scopedLive("check and status say how things are, for people and as one JSON object", () =>
+    Effect.gen(function*() {
+      const { env, replit } = yield* pairWithTable
+      const checked = yield* run(["check"], { env })
+      assert.strictEqual(checked.code, 0, checked.out)
+      assert.match(checked.out, /not set up yet[^]*perfis: fits[^]*Ready: no problems\./)
+      yield* run(["--once"], { env })
+      yield* query(replit, "insert into perfis (id) values ('ana')")
+      const status = yield* run(["status", "--json"], { env })
+      assert.strictEqual(status.code, 0)
+      const { lastCycleAt, tables } = json(status)
+      assert.strictEqual(tables[0].replit.pending, 1)
+      assert.match(lastCycleAt, /^\d{4}-/)
+      const missing = yield* run(["check", "--json"], { env: { ...env, SYNC_TABLES: "perfis,outra" } })
+      assert.strictEqual(missing.code, 3)
+      assert.match(json(missing).tables[1].problems[0], /outra/)
+    }))
+
+  it.scopedLive("setup --create-missing creates what one side lacks, and running it again changes nothing", () =>
+    Effect.gen(function*() {
+      const { external, replit } = yield* freshPair
+      const env = settings({ external, replit })
+      yield* query(replit, perfis)
+      yield* query(replit, "insert into perfis (id) values ('ana')")
+      refused(yield* run(["setup"], { env }), 2, /`setup --create-missing` creates it/)
+      const created = yield* run(["setup", "--create-missing"], { env })
+      assert.strictEqual(created.code, 0, created.err)
+      assert.match(created.out, /^perfis: created on external\n[^]*Set up: perfis\.\n$/)
+      const again = yield* run(["setup"], { env })
+      assert.deepStrictEqual([again.code, again.out], [0, "Set up: perfis.\n"])
+      assert.strictEqual((yield* run(["--once"], { env })).code, 0)
+      assert.deepStrictEqual(yield* rows(external, "id"), [{ id: "ana" }])
+    }))
+
+  it.scopedLive("probe shows the way from either side and leaves nothing behind", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      for (const from of ["replit", "external"]) {
+        const probed = yield* run(["probe", "--from", from], { env })
+        assert.strictEqual(probed.code, 0, probed.err)
+        assert.match(probed.out, /^The row of perfis with key .* arrived on .* after .*\. It is removed on both sides again\.\n$/)
+      }
+      assert.deepStrictEqual([yield* rows(replit), yield* rows(external)], [[], []])
+    }))
+
+  it.scopedLive("conflicts are listed, shown side by side, and restored on both sides", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      yield* query(replit, "insert into perfis (id, nome) values ('ana', 'Ana')")
+      yield* run(["--once"], { env })
+      yield* query(replit, "update perfis set nome = 'Velha', updated_at = '2024-01-01' where id = 'ana'")
+      yield* query(external, "update perfis set nome = 'Nova', updated_at = '2024-01-02' where id = 'ana'")
+      assert.match((yield* run(["--once"], { env })).out, /external → Replit: 0 inserted, 1 updated, 0 deleted, 1 conflict/)
+      const { conflicts } = json(yield* run(["conflicts", "list", "--json"], { env }))
+      const id: string = conflicts[0].id.slice(0, 8)
+      assert.include((yield* run(["conflicts"], { env })).out, id)
+      const shown = yield* run(["conflicts", "show", id], { env })
+      assert.match(shown.out, /\* {2}nome\s+Velha\s+Nova/)
+      const restored = yield* run(["conflicts", "restore", id], { env })
+      assert.strictEqual(restored.code, 0, restored.err)
+      yield* run(["--once"], { env })
+      assert.deepStrictEqual(yield* rows(external), [{ id: "ana", nome: "Velha" }])
+      refused(yield* run(["conflicts", "restore", id], { env }), 2, /was restored already/)
+    }))
+
+  it.scopedLive("verify finds what capture never saw, and repairs it", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      yield* query(replit, "insert into perfis (id, nome) select 'p' || n, 'Perfil' from generate_series(1, 300) n")
+      yield* run(["--once"], { env })
+      assert.strictEqual((yield* run(["verify"], { env })).code, 0)
+      yield* query(replit, "insert into perfis (id) values ('ana')")
+      assert.strictEqual((yield* run(["verify"], { env })).code, 1)
+      const admin = yield* connect(asAdmin(external))
+      yield* admin.query("set session_replication_role = replica")
+      yield* admin.query("delete from perfis where id = 'p7'")
+      yield* admin.query("update perfis set nome = 'Outro' where id = 'p8'")
+      const found = yield* run(["verify", "--json"], { env })
+      assert.strictEqual(found.code, 3)
+      assert.deepStrictEqual(json(found).tables[0].onlyOn, { replit: 1, external: 0 })
+      const repaired = yield* run(["verify", "--repair"], { env })
+      assert.strictEqual(repaired.code, 0, repaired.out + repaired.err)
+      assert.match(repaired.out, /perfis: equal, 301 rows on both sides\n$/)
+      assert.deepStrictEqual(yield* rows(replit), yield* rows(external))
+    }))
+
+  it.scopedLive("teardown refuses to lose anything unasked, and with --yes leaves no trace of ours", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      yield* run(["--once"], { env })
+      yield* query(replit, "insert into perfis (id) values ('ana')")
+      refused(yield* run(["teardown"], { env }), 2, /Nothing was removed[^]*perfis on Replit: 1 change .*[^]*--yes/)
+      const done = yield* run(["teardown", "--yes"], { env })
+      assert.strictEqual(done.code, 0, done.err)
+      for (const url of [replit, external]) {
+        assert.deepStrictEqual(yield* query(url, "select 1 from pg_namespace where nspname = 'vaivem'"), [])
+        assert.deepStrictEqual(yield* query(url, "select 1 from pg_trigger where not tgisinternal"), [])
+        assert.deepStrictEqual(yield* query(url, "select 1 from pg_class where relname like 'perfis\\_%log'"), [])
+      }
+      assert.deepStrictEqual(yield* rows(replit, "id"), [{ id: "ana" }])
+    }))
+
+  it.scopedLive("teardown cleans one side when the other is gone", () =>
+    Effect.gen(function*() {
+      const { env, replit } = yield* pairWithTable
+      yield* run(["--once"], { env })
+      const gone = { ...env, EXTERNAL_DB_URL: "postgresql://u:segredo@nowhere.invalid/d" }
+      const done = yield* run(["teardown"], { env: gone })
+      assert.strictEqual(done.code, 0, done.err)
+      assert.match(done.out, /Replit: removed from perfis\nexternal: left as it is, for it can't be reached/)
+      assert.deepStrictEqual(yield* query(replit, "select 1 from pg_namespace where nspname = 'vaivem'"), [])
+    }))
+})
+
+describe("the service", () => {
+  const each = { SYNC_INTERVAL: "200 millis" }
+
+  it.scopedLive("runs cycle after cycle, a line each, and ends with 0 at SIGTERM or SIGINT", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      for (const signal of ["SIGTERM", "SIGINT"] as const) {
+        const service = yield* start([], { env: { ...env, ...each } })
+        yield* service.says(/(\d\dZ Replit → external: 0 inserted.*\n[^]*){3}/)
+        yield* query(replit, `insert into perfis (id) values ('${signal}')`)
+        yield* service.says(/Replit → external: 1 inserted/)
+        yield* service.signal(signal)
+        const [took, ended] = yield* Effect.timed(service.ended)
+        assert.strictEqual(ended.code, 0)
+        assert.isBelow(Duration.toMillis(took), 5_000)
+        assert.match(ended.out, /^vaivem .* keeps perfis equal, Replit ⇄ external; a cycle, then a pause of 200 ms\.\n/)
+      }
+      assert.strictEqual((yield* rows(external)).length, 2)
+    }), 60_000)
+
+  it.scopedLive("survives a database that goes away and comes back", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      const service = yield* start([], { env: { ...env, ...each } })
+      yield* service.says(/Replit → external: 0 inserted/)
+      const name = new URL(Redacted.value(external)).pathname.slice(1)
+      const admin = yield* connect(asAdmin())
+      yield* admin.query(`alter database ${name} allow_connections false`)
+      yield* admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`)
+      yield* service.says(/Z Failed: .* The next cycle tries again\./)
+      yield* admin.query(`alter database ${name} allow_connections true`)
+      yield* query(replit, "insert into perfis (id) values ('ana')")
+      yield* service.says(/Replit → external: 1 inserted/)
+      yield* service.signal("SIGTERM")
+      const ended = yield* service.ended
+      assert.strictEqual(ended.code, 0)
+      assert.notMatch(ended.err, /^\s+at /m)
+    }), 60_000)
+
+  it.scopedLive("leaves the work to a copy that runs already", () =>
+    Effect.gen(function*() {
+      const { env } = yield* pairWithTable
+      const first = yield* start([], { env: { ...env, ...each } })
+      yield* first.says(/Replit → external/)
+      const second = yield* start([], { env: { ...env, SYNC_INTERVAL: "1 minute" } })
+      yield* second.says(/Nothing is due here: another copy of vaivem does the work\./)
+      yield* second.signal("SIGTERM")
+      assert.strictEqual((yield* second.ended).code, 0)
+    }))
+
+  it.scopedLive("goes on when nobody reads what it prints any more", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      const service = yield* start([], { env: { ...env, ...each } })
+      yield* service.says(/Replit → external/)
+      yield* service.stopReading
+      yield* query(replit, "insert into perfis (id) values ('ana')")
+      yield* Effect.repeat(rows(external), { until: (found) => found.length === 1 })
+      yield* service.signal("SIGTERM")
+      const ended = yield* service.ended
+      assert.strictEqual(ended.code, 0)
+      assert.notMatch(ended.err, /EPIPE|^\s+at /m)
+    }), 60_000)
+
+  it.scopedLive("logs as it is told, on standard error only", () =>
+    Effect.gen(function*() {
+      const { env, replit } = yield* pairWithTable
+      yield* query(replit, "alter table perfis add column bio text")
+      const { err, out } = yield* run(["--once"], { env: { ...env, SYNC_LOG_FORMAT: "json" } })
+      const lines = err.trim().split("\n").map((line) => JSON.parse(line))
+      assert.isTrue(lines.some(({ logLevel, message }) => logLevel === "WARN" && /"bio"/.test(String(message))))
+      assert.notInclude(out, "bio")
+    }))
+})
+
+describe("demo", () => {
+  it.live("shows the main job and ends by itself without a terminal", () =>
+    Effect.gen(function*() {
+      const [took, { code, err, out }] = yield* Effect.timed(run(["demo"]))
+      assert.strictEqual(code, 0, out + err)
+      assert.isBelow(Duration.toMillis(took), 60_000)
+      assert.match(out, /A conflict[^]*lost on Replit: Ana de Souza; won on external: Ana Souza Prado/)
+      assert.match(out, /in quarantine: fabio from Replit/)
+      assert.match(out, /perfis: equal, 6 rows\n\nDone\.\n$/)
+    }), 90_000)
+})
