@@ -119,24 +119,34 @@ describe("settings", () => {
 describe("a world that says no", () => {
   const once = (env: Readonly<Record<string, string>>) => run(["--once"], { env })
 
-  it.scopedLive("ends --once with 1 and one clear message, after retries where they may help", () =>
-    Effect.gen(function*() {
-      const { env, external } = yield* pairWithTable
-      const broken = (change: (url: URL) => void) => {
-        const url = new URL(Redacted.value(external))
-        change(url)
-        return { ...env, EXTERNAL_DB_URL: url.href }
-      }
-      const cases = [
-        [broken((url) => url.port = "1"), /can't be reached at port 1 \(ECONNREFUSED\)[^]*EXTERNAL_DB_URL is wrong\.\n$/],
-        [broken((url) => url.hostname = "nowhere.invalid"), /^The external database \(nowhere\.invalid\) was not found/],
-        [broken((url) => url.password = "errado123"), /refused the user name or the password/],
-        [broken((url) => url.pathname = "/nenhum"), /could not be opened: database "nenhum" does not exist/],
-        [broken((url) => url.username = "ninguem"), /refused the user/],
-        [broken((url) => url.searchParams.set("sslmode", "require")), /TLS/]
-      ] as const
-      for (const [bad, message] of cases) refused(yield* once(bad), 1, message, passwordsOf(bad))
-    }), 60_000)
+  it.scopedLive(
+    "ends --once with 1 and one clear message, after retries where they may help",
+    () =>
+      Effect.gen(function*() {
+        const { env, external } = yield* pairWithTable
+        const broken = (change: (url: URL) => void) => {
+          const url = new URL(Redacted.value(external))
+          change(url)
+          return { ...env, EXTERNAL_DB_URL: url.href }
+        }
+        const cases = [
+          [
+            broken((url) => url.port = "1"),
+            /can't be reached at port 1 \(ECONNREFUSED\)[^]*EXTERNAL_DB_URL is wrong\.\n$/
+          ],
+          [
+            broken((url) => url.hostname = "nowhere.invalid"),
+            /^The external database \(nowhere\.invalid\) was not found/
+          ],
+          [broken((url) => url.password = "errado123"), /refused the user name or the password/],
+          [broken((url) => url.pathname = "/nenhum"), /could not be opened: database "nenhum" does not exist/],
+          [broken((url) => url.username = "ninguem"), /refused the user/],
+          [broken((url) => url.searchParams.set("sslmode", "require")), /TLS/]
+        ] as const
+        for (const [bad, message] of cases) refused(yield* once(bad), 1, message, passwordsOf(bad))
+      }),
+    60_000
+  )
 
   it.scopedLive("is told once, not announced as tried again, when trying again would not help", () =>
     Effect.gen(function*() {
@@ -212,7 +222,10 @@ describe("--once", () => {
       assert.match(first.out, /\nReplit → external: 2 inserted, .*; external → Replit: 1 inserted, .*; in .*\n$/)
       assert.deepStrictEqual(yield* rows(replit), yield* rows(external))
       const second = yield* run(["--once"], { env })
-      assert.match(second.out, /^Replit → external: 0 inserted, .* 0 B; external → Replit: 0 inserted, .* 0 B; in .*\n$/)
+      assert.match(
+        second.out,
+        /^Replit → external: 0 inserted, .* 0 B; external → Replit: 0 inserted, .* 0 B; in .*\n$/
+      )
       assert.deepStrictEqual([second.code, second.err], [0, ""])
     }))
 
@@ -277,7 +290,10 @@ describe("commands", () => {
       for (const from of ["replit", "external"]) {
         const probed = yield* run(["probe", "--from", from], { env })
         assert.strictEqual(probed.code, 0, probed.err)
-        assert.match(probed.out, /^The row of perfis with key .* arrived on .* after .*\. It is removed on both sides again\.\n$/)
+        assert.match(
+          probed.out,
+          /^The row of perfis with key .* arrived on .* after .*\. It is removed on both sides again\.\n$/
+        )
       }
       assert.deepStrictEqual([yield* rows(replit), yield* rows(external)], [[], []])
     }))
@@ -289,7 +305,10 @@ describe("commands", () => {
       yield* run(["--once"], { env })
       yield* query(replit, "update perfis set nome = 'Velha', updated_at = '2024-01-01' where id = 'ana'")
       yield* query(external, "update perfis set nome = 'Nova', updated_at = '2024-01-02' where id = 'ana'")
-      assert.match((yield* run(["--once"], { env })).out, /external → Replit: 0 inserted, 1 updated, 0 deleted, 1 conflict/)
+      assert.match(
+        (yield* run(["--once"], { env })).out,
+        /external → Replit: 0 inserted, 1 updated, 0 deleted, 1 conflict/
+      )
       const { conflicts } = json(yield* run(["conflicts", "list", "--json"], { env }))
       const id: string = conflicts[0].id.slice(0, 8)
       assert.include((yield* run(["conflicts"], { env })).out, id)
@@ -354,22 +373,29 @@ describe("commands", () => {
 describe("the service", () => {
   const each = { SYNC_INTERVAL: "200 millis" }
 
-  it.scopedLive("runs cycle after cycle, a line each, and ends with 0 at SIGTERM or SIGINT", () =>
-    Effect.gen(function*() {
-      const { env, external, replit } = yield* pairWithTable
-      for (const signal of ["SIGTERM", "SIGINT"] as const) {
-        const service = yield* start([], { env: { ...env, ...each } })
-        yield* service.says(/(\d\dZ Replit → external: 0 inserted.*\n[^]*){3}/)
-        yield* query(replit, `insert into perfis (id) values ('${signal}')`)
-        yield* service.says(/Replit → external: 1 inserted/)
-        yield* service.signal(signal)
-        const [took, ended] = yield* Effect.timed(service.ended)
-        assert.strictEqual(ended.code, 0)
-        assert.isBelow(Duration.toMillis(took), 5_000)
-        assert.match(ended.out, /^vaivem .* keeps perfis equal, Replit ⇄ external; a cycle, then a pause of 200 ms\.\n/)
-      }
-      assert.strictEqual((yield* rows(external)).length, 2)
-    }), 60_000)
+  it.scopedLive(
+    "runs cycle after cycle, a line each, and ends with 0 at SIGTERM or SIGINT",
+    () =>
+      Effect.gen(function*() {
+        const { env, external, replit } = yield* pairWithTable
+        for (const signal of ["SIGTERM", "SIGINT"] as const) {
+          const service = yield* start([], { env: { ...env, ...each } })
+          yield* service.says(/(\d\dZ Replit → external: 0 inserted.*\n[^]*){3}/)
+          yield* query(replit, `insert into perfis (id) values ('${signal}')`)
+          yield* service.says(/Replit → external: 1 inserted/)
+          yield* service.signal(signal)
+          const [took, ended] = yield* Effect.timed(service.ended)
+          assert.strictEqual(ended.code, 0)
+          assert.isBelow(Duration.toMillis(took), 5_000)
+          assert.match(
+            ended.out,
+            /^vaivem .* keeps perfis equal, Replit ⇄ external; a cycle, then a pause of 200 ms\.\n/
+          )
+        }
+        assert.strictEqual((yield* rows(external)).length, 2)
+      }),
+    60_000
+  )
 
   it.scopedLive("survives a database that goes away and comes back", () =>
     Effect.gen(function*() {

@@ -6,7 +6,7 @@ import type { Policy } from "./decide.ts"
 import type { Side } from "./Side.ts"
 import { label, opposite } from "./Side.ts"
 import type { Column, SyncedTable, TableShape } from "./SyncedTable.ts"
-import { display } from "./TableName.ts"
+import { display, quote } from "./TableName.ts"
 
 export type Contract =
   | {
@@ -16,6 +16,8 @@ export type Contract =
     readonly text: string
     /** Columns that don't travel, a sentence each. */
     readonly warnings: ReadonlyArray<string>
+    /** What `check` says of it besides. */
+    readonly notes: ReadonlyArray<string>
   }
   /** It can't be synced at all until a person changes the schema: exit 2 at the start, a pause later. */
   | { readonly _tag: "Refused"; readonly problem: string }
@@ -60,10 +62,8 @@ export const contract = (shapes: Readonly<Record<Side, TableShape>>, rules: Tabl
         .map((column) => [column.name, column.type, columnOf(shapes.external, column.name)?.type])
         .sort((a, b) => (a[0]! < b[0]! ? -1 : 1))
     }),
-    warnings: [
-      ...oneSided.filter(({ column }) => !column.generated).map((found) => leftOut(table, found)),
-      ...stampWarning(table, shapes, rules)
-    ]
+    warnings: oneSided.filter(({ column }) => !column.generated).map((found) => leftOut(table, found)),
+    notes: stampNote(table, shapes, rules)
   }
 }
 
@@ -84,13 +84,13 @@ const canBeLeftOut = (column: Column) => column.hasDefault || column.generated |
 const leftOut = (table: string, { column, side }: OneSided) =>
   `Column "${column.name}" of ${table} is only on ${label(side)}: rows are synced without it. To sync it, run on ${
     label(opposite(side))
-  }: ALTER TABLE ${table} ADD COLUMN ${quoted(column.name)} ${column.type};`
+  }: ALTER TABLE ${table} ADD COLUMN ${quote(column.name)} ${column.type};`
 
 const missingColumn = (table: string, { column, side }: OneSided) =>
   `Table ${table} waits: column "${column.name}" is NOT NULL without a default on ${label(side)} and is missing on ${
     label(opposite(side))
   }, so rows from there can't be inserted. Run on ${label(opposite(side))}: ALTER TABLE ${table} ADD COLUMN ${
-    quoted(column.name)
+    quote(column.name)
   } ${column.type}; or give it a default on ${label(side)}.`
 
 const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): string | null => {
@@ -112,8 +112,8 @@ const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): 
     if (a.base !== b.base && !(textTypes.has(a.base) && textTypes.has(b.base))) {
       return `Primary key column "${name}" of ${table} is ${a.type} on Replit and ${b.type} on external. `
         + `Make it one type on both sides, for example on external: ALTER TABLE ${table} ALTER COLUMN ${
-          quoted(name)
-        } TYPE ${a.type} USING ${quoted(name)}::${a.type};`
+          quote(name)
+        } TYPE ${a.type} USING ${quote(name)}::${a.type};`
     }
     if (a.generated || b.generated) {
       return `Primary key column "${name}" of ${table} is generated from other columns, so it can't be written.`
@@ -128,7 +128,7 @@ const typeProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>):
     if (b === undefined || a.generated || b.generated || typesFit(a, b)) continue
     return `Column "${a.name}" of ${table} is ${a.type} on Replit and ${b.type} on external: values of the one don't `
       + `survive in the other. Make it one type on both sides, for example on external: ALTER TABLE ${table} `
-      + `ALTER COLUMN ${quoted(a.name)} TYPE ${a.type} USING ${quoted(a.name)}::text::${a.type};`
+      + `ALTER COLUMN ${quote(a.name)} TYPE ${a.type} USING ${quote(a.name)}::text::${a.type};`
   }
   return null
 }
@@ -149,7 +149,7 @@ const stampProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>,
   return null
 }
 
-const stampWarning = (table: string, shapes: Readonly<Record<Side, TableShape>>, rules: TableRules) =>
+const stampNote = (table: string, shapes: Readonly<Record<Side, TableShape>>, rules: TableRules) =>
   rules.policy === "last-write-wins" && usableStamp(shapes, rules.stamp) === null
     ? [
       `Table ${table} has no stamp column "${rules.stamp}" on both sides: conflicts are decided by when the change was `
@@ -186,5 +186,3 @@ const families = [
   // Without a zone is read and written as UTC, under the pinned session settings.
   stampTypes
 ]
-
-const quoted = (name: string) => `"${name.replaceAll("\"", "\"\"")}"`

@@ -117,8 +117,8 @@ const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen
           + `URL in ${urlSetting(side)}.`
         ]
         : []),
-      ...(hello.versionNumber > 0 && hello.versionNumber < 130_000
-        ? [`PostgreSQL ${hello.version} is too old: 13 or newer is needed.`]
+      ...(hello.versionNumber > 0 && hello.versionNumber < 140_000
+        ? [`PostgreSQL ${hello.version} is too old: 14 or newer is needed.`]
         : []),
       ...(!hello.mayCreateSchema && identity === null
         ? [
@@ -166,7 +166,7 @@ const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, See
     table: display(name),
     problems: found._tag === "Fits" ? [] : [found.problem],
     notes: [
-      ...(found._tag === "Fits" ? found.warnings : []),
+      ...(found._tag === "Fits" ? [...found.warnings, ...found.notes] : []),
       ...sides.flatMap((side) => {
         const inspected = both[side].tables[index]
         return inspected?._tag === "Table" ? triggerNotes(inspected.shape, side) : []

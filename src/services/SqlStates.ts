@@ -122,7 +122,7 @@ const drifted: Rule = (refusal) => {
 const notSetUp: Rule = ({ code, side, text, who }) =>
   new ActionNeeded({
     side,
-    message: `${who} lacks something of Vaivém's own: ${text} (${code}). Run \`node dist/main.js setup\`.`
+    message: `${who} is not set up, or only half: ${text} (${code}). Run \`node dist/main.js setup\`.`
   })
 
 const forbidden: Rule = ({ role, side, setting, table, text, who }) => {

@@ -175,6 +175,20 @@ export const changelog = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* external.app.rows(perfis.name), yield* app.rows(perfis.name))
     }))
 
+  it.scopedLive("a claim whose changes were settled meanwhile can't be acknowledged, and nothing of it is", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      for (const id of ["a", "b"]) yield* replit.app.insert(perfis.name, { id, nome: "ours" })
+      yield* external.app.insert(perfis.name, { id: "a", nome: "theirs" })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const claim = yield* replit.database.claim(perfis, next("upserts"))
+        yield* move(external, { ...replit, database: replit.second }, perfis, "upserts", { judge: () => "overwrite" })
+        const error = yield* Effect.flip(claim!.acknowledge([]))
+        assert.deepInclude(error, { _tag: "Contended", reason: "serialization" })
+      }))
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b"])
+    }))
+
   it.scopedLive("a claim of keys takes exactly these, as far as they are pending and of the phase", () =>
     Effect.gen(function*() {
       const { perfis, replit } = yield* setUp(makePair)

@@ -22,19 +22,22 @@ describe("quantities", () => {
   })
 
   it("of time are short at any size", () => {
-    assert.deepStrictEqual([0, 12.4, 999, 999.6, 1_340, 12_300, 59_400, 60_000, 245_000, 7_380_000, 360_000_000].map(duration), [
-      "0 ms",
-      "12 ms",
-      "999 ms",
-      "1 s",
-      "1.3 s",
-      "12 s",
-      "59 s",
-      "1 min",
-      "4 min 5 s",
-      "2 h 3 min",
-      "4 d 4 h"
-    ])
+    assert.deepStrictEqual(
+      [0, 12.4, 999, 999.6, 1_340, 12_300, 59_400, 60_000, 245_000, 7_380_000, 360_000_000].map(duration),
+      [
+        "0 ms",
+        "12 ms",
+        "999 ms",
+        "1 s",
+        "1.3 s",
+        "12 s",
+        "59 s",
+        "1 min",
+        "4 min 5 s",
+        "2 h 3 min",
+        "4 d 4 h"
+      ]
+    )
   })
 
   it("of names are listed as in a sentence", () => {

@@ -2,7 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { firstContactLine, summaryLine, waits } from "../../src/domain/Summary.ts"
 
 const nothing = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }
-const idle = { outcome: "idle", push: nothing, pull: nothing, durationMs: 12, quarantined: 0, paused: [], cutShort: [] } as const
+const idle = {
+  outcome: "idle",
+  push: nothing,
+  pull: nothing,
+  durationMs: 12,
+  quarantined: 0,
+  paused: [],
+  cutShort: []
+} as const
 
 describe("the summary of a cycle", () => {
   it("is one line with all numbers of both directions", () => {
@@ -20,7 +28,9 @@ describe("the summary of a cycle", () => {
 
   it("ends with what waits for a person", () => {
     const waiting = { ...idle, quarantined: 2, paused: [{ table: "a" }, { table: "a" }], cutShort: ["…"] }
-    assert.isTrue(summaryLine(waiting).endsWith("; waiting for you: 2 rows in quarantine, a paused and a pass cut short"))
+    assert.isTrue(
+      summaryLine(waiting).endsWith("; waiting for you: 2 rows in quarantine, a paused and a pass cut short")
+    )
     assert.deepStrictEqual(waits(idle), [])
   })
 

@@ -8,17 +8,7 @@ import { ExternalDb } from "../../src/services/ExternalDb.ts"
 import * as PgDatabase from "../../src/services/PgDatabase.ts"
 import { ReplitDb } from "../../src/services/ReplitDb.ts"
 import { catalogDump } from "../support/catalogDump.ts"
-import {
-  alone,
-  assertConverged,
-  moved,
-  nothing,
-  perfis,
-  PgPair,
-  synced,
-  targetOf,
-  uuid
-} from "../support/PgPair.ts"
+import { alone, assertConverged, moved, nothing, perfis, PgPair, synced, targetOf, uuid } from "../support/PgPair.ts"
 import { freshDatabase, query } from "../support/TestPostgres.ts"
 
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz);"

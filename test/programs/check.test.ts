@@ -74,11 +74,18 @@ describe("check", () => {
 
   it.effect("warns of an older script's changelog table and of triggers that fire for synced rows", () =>
     Effect.gen(function*() {
-      const busy = { ...perfisTable, after: [{ name: "avisa", run: () => {} }], before: [{ name: "marca", run: () => null }] }
+      const busy = {
+        ...perfisTable,
+        after: [{ name: "avisa", run: () => {} }],
+        before: [{ name: "marca", run: () => null }]
+      }
       const { layer } = yield* makePair({ replit: [busy, named("perfis_changelog")] })
       const found = yield* Effect.provide(check, layer())
       assert.match(found.sides.replit.notes[0]!, /perfis_changelog is a table.*Stop that script/)
-      assert.match(found.tables[0]!.notes.join("\n"), /BEFORE triggers on Replit \(marca\)[^]*AFTER triggers on Replit \(avisa\)/)
+      assert.match(
+        found.tables[0]!.notes.join("\n"),
+        /BEFORE triggers on Replit \(marca\)[^]*AFTER triggers on Replit \(avisa\)/
+      )
       assert.strictEqual(checkExitCode(found), 0)
     }))
 

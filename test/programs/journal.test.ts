@@ -8,7 +8,8 @@ import { makePair, perfis, profile } from "../support/MemoryPair.ts"
 
 const sync = Effect.flatMap(makeCycle, (cycle) => cycle({ retryFor: 0, lease: "wait", notBefore: 0 }))
 
-const namesOn = (rows: ReadonlyArray<Readonly<Record<string, string | null>>>) => rows.map(({ id, nome }) => `${id} ${nome}`)
+const namesOn = (rows: ReadonlyArray<Readonly<Record<string, string | null>>>) =>
+  rows.map(({ id, nome }) => `${id} ${nome}`)
 
 /** One conflict, lost by the side's version. */
 const conflicted = Effect.gen(function*() {
@@ -66,7 +67,9 @@ describe("conflicts", () => {
   it.effect("refuses ids that are none and ids that nothing has", () =>
     Effect.gen(function*() {
       const { layer } = yield* conflicted
-      for (const [id, problem] of [["%", /is no id/], ["", /is no id/], ["0123abc-", /There is no conflict/]] as const) {
+      for (
+        const [id, problem] of [["%", /is no id/], ["", /is no id/], ["0123abc-", /There is no conflict/]] as const
+      ) {
         const error = yield* Effect.flip(Effect.provide(showConflict(id), layer()))
         assert.strictEqual(error._tag, "ActionNeeded")
         assert.match(error.message, problem)
@@ -79,7 +82,10 @@ describe("quarantine", () => {
     Effect.gen(function*() {
       const { layer } = yield* quarantined
       const found = yield* Effect.provide(listQuarantine(null), layer())
-      assert.deepStrictEqual(found.map(({ from, key }) => `${from} ${key.join()}`).sort(), ["external caio", "replit bia"])
+      assert.deepStrictEqual(found.map(({ from, key }) => `${from} ${key.join()}`).sort(), [
+        "external caio",
+        "replit bia"
+      ])
       assert.match(quarantineText(found), /perfis, key bia, from Replit\n\s+refused: .*perfis_email.*\(23505\)/)
       assert.match(quarantineText(found), /in its way: key caio on external/)
     }))

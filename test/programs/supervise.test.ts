@@ -24,7 +24,12 @@ const idle: CycleReport = {
 
 const interval = Duration.minutes(5)
 
-const down = new Unavailable({ side: "external", sqlState: null, slow: false, message: "The external database is away." })
+const down = new Unavailable({
+  side: "external",
+  sqlState: null,
+  slow: false,
+  message: "The external database is away."
+})
 const change = new ActionNeeded({ message: "Table perfis is missing.\nCreate it." })
 
 /** Starts the service on cycles that end like these, one after the other, and then idle. */

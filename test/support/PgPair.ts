@@ -162,8 +162,8 @@ export const until = <E, R>(self: Effect.Effect<boolean, E, R>): Effect.Effect<v
 
 let made = 0
 
-const counted = ({ bytes: _, ...counts }: Moved) =>
-  Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
+const counted = (moved: Moved) =>
+  Object.fromEntries(Object.entries(moved).filter(([name, count]) => name !== "bytes" && count > 0))
 
 const makeMember = (side: Side, url: Redacted.Redacted, schema: string) =>
   Effect.gen(function*() {

@@ -8,7 +8,7 @@ import { Effect } from "effect"
 import type { Version } from "../../domain/decide.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended, RowRefused } from "../../domain/SyncError.ts"
-import { display } from "../../domain/TableName.ts"
+import { display, quote } from "../../domain/TableName.ts"
 import type {
   Answer,
   Applied,
@@ -156,7 +156,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         const stem = yield* stems.stemOf(name)
         if (stem === null) return 0
         const rows = yield* session.query(
-          `with gone as (delete from vaivem.${stems.quoted(`${stem}_history`)}
+          `with gone as (delete from vaivem.${quote(`${stem}_history`)}
            where synced_at < clock_timestamp() - $1::bigint * interval '1 millisecond' returning 1)
          select count(*) as purged from gone`,
           [olderThanMs]

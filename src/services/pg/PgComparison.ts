@@ -1,5 +1,6 @@
 /** How the rows of one PostgreSQL table are hashed and compared with the other side's, inside the database. */
 import { Effect } from "effect"
+import { qualified } from "../../domain/TableName.ts"
 import type { Compared, Comparison, Digest } from "../Database.ts"
 import type { PgSession, Row } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
@@ -41,7 +42,7 @@ export const make = (session: PgSession, stems: Stems): Comparison => ({
   count: (name) =>
     Effect.map(
       session.transaction(
-        session.query(`select count(*) as rows from ${stems.quoted(name.schema)}.${stems.quoted(name.name)}`),
+        session.query(`select count(*) as rows from ${qualified(name)}`),
         { ...patient, table: name }
       ),
       (rows) => Number(rows[0]!.rows)

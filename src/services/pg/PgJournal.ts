@@ -6,7 +6,7 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
-import { display } from "../../domain/TableName.ts"
+import { display, qualified, quote } from "../../domain/TableName.ts"
 import type { Conflict, Journal, Quarantined, Run, SideStatus } from "../Database.ts"
 import { insertProbe } from "./insertProbe.ts"
 import type { PgSession, Row } from "./PgSession.ts"
@@ -238,7 +238,7 @@ const runOf = (row: Row): Run => ({
 })
 
 const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems, name: TableName) {
-  const relation = `${stems.quoted(name.schema)}.${stems.quoted(name.name)}`
+  const relation = qualified(name)
   const there = (yield* session.query(
     `select to_regclass($1) is not null as rows, to_regclass('vaivem.tables') is not null as ours`,
     [relation]
@@ -257,11 +257,9 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems
   const keys = (yield* session.query("select cardinality(key_columns) as n from vaivem.tables where stem = $1", [stem]))
     .flatMap((row) => Array.from({ length: Number(row.n) }, (_, index) => `k${index + 1}`)).join(", ")
   const counts = (yield* session.query(
-    `select (select count(*) from (select distinct ${keys} from vaivem.${
-      stems.quoted(`${stem}_pending`)
-    }) k) as pending,
+    `select (select count(*) from (select distinct ${keys} from vaivem.${quote(`${stem}_pending`)}) k) as pending,
        (select extract(epoch from clock_timestamp() - min(changed_at))::bigint
-        from vaivem.${stems.quoted(`${stem}_pending`)} where changed_at > '-infinity') as oldest,
+        from vaivem.${quote(`${stem}_pending`)} where changed_at > '-infinity') as oldest,
        (select count(*) from vaivem.quarantine where table_schema = $1 and table_name = $2) as quarantined,
        (select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2) as conflicts,
        (select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2 and restored_at is null) as open`,
@@ -306,7 +304,6 @@ const writeTexts = Effect.fn("writeTexts")(function*(
   key: Key,
   texts: Readonly<Record<string, string | null>>
 ) {
-  const quoted = (column: string) => `"${column.replaceAll("\"", "\"\"")}"`
   const columns = table.shapes[session.side].columns.filter(({ generated, name }) => !generated && name in texts)
   const offset = key.length
   const value = (index: number) => {
@@ -316,7 +313,7 @@ const writeTexts = Effect.fn("writeTexts")(function*(
     const now = column.base === "timestamp without time zone"
       ? "(clock_timestamp() at time zone 'UTC')"
       : "clock_timestamp()"
-    const newer = `(select greatest(${now}, t.${quoted(column.name)} + interval '1 microsecond') from ${s.t} t where ${
+    const newer = `(select greatest(${now}, t.${quote(column.name)} + interval '1 microsecond') from ${s.t} t where ${
       s.keyIs("t")
     })`
     // The text is named so that the parameter has a type even though its value is not used.
@@ -329,7 +326,7 @@ const writeTexts = Effect.fn("writeTexts")(function*(
   const there = yield* session.query(`select from ${s.t} t where ${s.keyIs("t")}`, key)
   if (there.length === 0) {
     yield* session.query(
-      `insert into ${s.t} (${columns.map(({ name }) => quoted(name)).join(", ")}) overriding system value
+      `insert into ${s.t} (${columns.map(({ name }) => quote(name)).join(", ")}) overriding system value
        select ${columns.map((_, index) => value(index)).join(", ")}
        where ${key.map((_, index) => `$${index + 1}::text is not null`).join(" and ")}`,
       [...key, ...values]
@@ -337,7 +334,7 @@ const writeTexts = Effect.fn("writeTexts")(function*(
   } else if (settable.length > 0) {
     yield* session.query(
       `with given as (select ${columns.map((_, index) => `${value(index)} as v${index}`).join(", ")})
-       update ${s.t} t set ${settable.map(({ column, index }) => `${quoted(column.name)} = given.v${index}`).join(", ")}
+       update ${s.t} t set ${settable.map(({ column, index }) => `${quote(column.name)} = given.v${index}`).join(", ")}
        from given where ${s.keyIs("t")}`,
       [...key, ...values]
     )

@@ -3,7 +3,6 @@
  * it. The names are chosen in the database, where collisions can be seen.
  */
 import { Effect } from "effect"
-import * as Pg from "pg"
 import type { SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
@@ -21,7 +20,6 @@ export interface Stems {
   /** Whether keys of the table may be in quarantine: else a claim needn't look. */
   readonly mayHaveQuarantine: (table: SyncedTable) => Effect.Effect<boolean>
   readonly noteQuarantine: (table: SyncedTable) => void
-  readonly quoted: (identifier: string) => string
 }
 
 export const make = (session: PgSession): Stems => {
@@ -65,7 +63,6 @@ export const make = (session: PgSession): Stems => {
       else quarantined.delete(display(name))
     },
     mayHaveQuarantine: (table) => Effect.sync(() => quarantined.has(display(table.name))),
-    noteQuarantine: (table) => void quarantined.add(display(table.name)),
-    quoted: Pg.escapeIdentifier
+    noteQuarantine: (table) => void quarantined.add(display(table.name))
   }
 }

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { label } from "../../domain/Side.ts"
 import type { Column, Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
-import { display } from "../../domain/TableName.ts"
+import { display, qualified, quote } from "../../domain/TableName.ts"
 import type { PgSession, Row } from "./PgSession.ts"
 
 /**
@@ -12,7 +12,7 @@ import type { PgSession, Row } from "./PgSession.ts"
  */
 export const insertProbe = Effect.fn("insertProbe")(function*(session: PgSession, table: SyncedTable, marker: string) {
   const shape = table.shapes[session.side]
-  const t = `${quoted(table.name.schema)}.${quoted(table.name.name)}`
+  const t = qualified(table.name)
   const needed = shape.columns.filter((column) => {
     if (column.generated || column.identity !== null) return false
     if (table.key.includes(column.name)) return !column.hasDefault
@@ -39,10 +39,10 @@ export const insertProbe = Effect.fn("insertProbe")(function*(session: PgSession
       `insert into ${t} ${
         columns.length === 0
           ? "default values"
-          : `(${columns.map(({ name }) => quoted(name)).join(", ")}) select ${
+          : `(${columns.map(({ name }) => quote(name)).join(", ")}) select ${
             expressions.join(", ")
           } where $1::text is not null`
-      } returning to_jsonb(array[${table.key.map((column) => `${quoted(column)}::text`).join(", ")}])::text as key`,
+      } returning to_jsonb(array[${table.key.map((column) => `${quote(column)}::text`).join(", ")}])::text as key`,
       columns.length === 0 ? [] : [marker]
     ),
     { table: table.name, searchPath: "theirs" }
@@ -54,8 +54,6 @@ export const insertProbe = Effect.fn("insertProbe")(function*(session: PgSession
     })))
   return JSON.parse(String(rows[0]!.key)) as Key
 })
-
-const quoted = (name: string) => `"${name.replaceAll("\"", "\"\"")}"`
 
 const isText = ({ base }: Column) => base === "text" || base === "character varying"
 
