@@ -105,7 +105,10 @@ begin
     'first', format('vaivem.%I', p_stem || '_guard_first'),
     'last', format('vaivem.%I', p_stem || '_guard_last'),
     'in_sync', vaivem.in_sync(p_schema, p_table),
-    'row_type', format('%I.%I', p_schema, p_table));
+    -- A partition may have its columns in another order than its table, and then NEW has them so.
+    'restore', case when (select c.relkind from pg_class c where c.oid = p_target) = 'p'
+      then 'execute format(''select ($1::%s).*'', tg_relid::regclass) into new using current_setting(''vaivem.row'')'
+      else format('select (current_setting(''vaivem.row'')::%I.%I).* into new', p_schema, p_table) end);
   execute vaivem.fill($sql$
 create function {first}() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
@@ -121,7 +124,7 @@ create function {last}() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
 begin
   if {in_sync} and pg_trigger_depth() = 1 then
-    select (current_setting('vaivem.row')::{row_type}).* into new;
+    {restore};
   end if;
   return new;
 end

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The entry, and the only file that touches the process: arguments, signals, streams, exit code. */
-import { NodeContext, NodeRuntime } from "@effect/platform-node"
+// One by one: the whole package brings an HTTP stack along, and doubles the time that every command takes to start.
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Cause, Effect, Exit, Layer } from "effect"
 import { createRequire } from "node:module"
 import { run } from "./cli.ts"

@@ -56,17 +56,15 @@ export const encodeDigest = ({ hash, key }: RowDigest): string => encodeLine([ha
 
 /** Reads staged rows from bytes that are cut anywhere. A line that is no staged row of this table is a defect. */
 export const decode = (table: SyncedTable) => <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
-  Effect.flatMap(lines(bytes), (all) => {
-    const rows = all.map((fields) => toRow(table, fields))
-    return rows.every((row) => row !== null) ? Effect.succeed(rows) : malformed
-  })
+  Effect.flatMap(Stream.runCollect(bytes), (chunks) => decodeChunks(table, chunks))
+
+/** The same for bytes that have arrived. */
+export const decodeChunks = (table: SyncedTable, chunks: Iterable<Uint8Array>) =>
+  all(chunks, (fields) => toRow(table, fields))
 
 /** Reads digests from bytes that are cut anywhere. */
 export const decodeDigests = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
-  Effect.flatMap(lines(bytes), (all) => {
-    const digests = all.map((fields) => toDigest(fields))
-    return digests.every((digest) => digest !== null) ? Effect.succeed(digests) : malformed
-  })
+  Effect.flatMap(Stream.runCollect(bytes), (chunks) => all(chunks, toDigest))
 
 /** One line of COPY text format: fields between tabs, `\N` for null, special characters escaped, a newline at the end. */
 export const encodeLine = (fields: ReadonlyArray<string | null>): string =>
@@ -100,26 +98,31 @@ const toRow = (table: SyncedTable, fields: ReadonlyArray<string | null>): Staged
 const toDigest = ([hash, ...key]: ReadonlyArray<string | null>): RowDigest | null =>
   hash != null && key.length > 0 && key.every((text) => text !== null) ? { hash, key } : null
 
-/**
- * Cuts bytes into lines and those into fields. A newline byte always ends a line: in values it is escaped, and in UTF-8
- * it is part of no other character.
- */
-const lines = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
+const all = <A>(chunks: Iterable<Uint8Array>, read: (fields: ReadonlyArray<string | null>) => A | null) =>
   Effect.suspend(() => {
-    const all: Array<ReadonlyArray<string | null>> = []
-    let rest: Uint8Array = new Uint8Array()
-    const cut = (chunk: Uint8Array): void => {
-      const last = chunk.lastIndexOf(newline)
-      const complete = join(rest, chunk.subarray(0, Math.max(last, 0)))
-      rest = last === -1 ? join(rest, chunk) : chunk.slice(last + 1)
-      if (last === -1) return
-      const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(complete)
-      for (const line of text.split("\n")) all.push(decodeLine(line))
-    }
-    return Stream.runForEach(bytes, (chunk) => Effect.sync(() => cut(chunk))).pipe(
-      Effect.flatMap(() => rest.length === 0 ? Effect.succeed(all) : malformed)
-    )
+    const found = lines(chunks)?.map((line) => read(decodeLine(line))) ?? [null]
+    return found.every((one) => one !== null) ? Effect.succeed<ReadonlyArray<A>>(found) : malformed
   })
+
+/**
+ * Cuts bytes into lines; null when the last one has no end. A newline byte always ends a line: in values it is escaped,
+ * and in UTF-8 it is part of no other character.
+ */
+const lines = (chunks: Iterable<Uint8Array>): ReadonlyArray<string> | null => {
+  const found: Array<string> = []
+  let rest: Uint8Array = new Uint8Array()
+  for (const chunk of chunks) {
+    const last = chunk.lastIndexOf(newline)
+    if (last === -1) rest = join(rest, chunk)
+    else {
+      found.push(...utf8(join(rest, chunk.subarray(0, last))).split("\n"))
+      rest = chunk.subarray(last + 1)
+    }
+  }
+  return rest.length === 0 ? found : null
+}
+
+const utf8 = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
 
 const join = (a: Uint8Array, b: Uint8Array): Uint8Array => {
   const joined = new Uint8Array(a.length + b.length)

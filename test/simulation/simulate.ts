@@ -42,7 +42,7 @@ const play = Effect.fnUntraced(function*(world: World) {
   const history = new History()
   const clients = Clients_.make(world, history)
   yield* clients.fill
-  for (let round = 1 + chance.below(3); round > 0; round--) yield* process(world, clients)
+  for (let round = 1 + chance.below(2); round > 0; round--) yield* process(world, clients)
   yield* clients.finish
   story.push("from here on nothing happens but clean cycles")
   return yield* aftermath(world, history)
@@ -143,6 +143,6 @@ const toldRefusal = ({ from, key, message, table }: Quarantined): string =>
 const toldConflict = ({ key, lost, lostSide, reason, table, won }: Conflict): string =>
   `journaled on ${lostSide} (${reason}): ${rowName(table, key)} ${JSON.stringify(lost)} for ${JSON.stringify(won)}`
 
-const quietCycles = 6
+const quietCycles = 5
 const minute = Duration.minutes(1)
 const hour = Duration.hours(1)

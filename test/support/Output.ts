@@ -1,5 +1,6 @@
 /** What a program says to people: lines on standard output, lines on standard error, and the log. */
-import { Console, Effect, Exit, Logger } from "effect"
+import type { Exit } from "effect"
+import { Console, Effect, Logger } from "effect"
 
 export interface Output<A, E> {
   readonly exit: Exit.Exit<A, E>

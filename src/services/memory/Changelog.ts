@@ -1,5 +1,5 @@
 /** The memory form's queue: what a cycle asks, claims, applies and acknowledges. */
-import { Effect, Stream } from "effect"
+import { Chunk, Effect, Stream } from "effect"
 import { label } from "../../domain/Side.ts"
 import * as StagedRow from "../../domain/StagedRow.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
@@ -48,12 +48,9 @@ export const make = (connection: Connection): Changelog => {
     ),
     claim: Effect.fn("MemoryDatabase.claim")((table, request) => claim(store, table, request)),
     apply: Effect.fn("MemoryDatabase.apply")(function*(table, claimed, options) {
-      let bytes = 0
-      const counted = Stream.map(claimed.stream, (chunk) => {
-        bytes += chunk.length
-        return chunk
-      })
-      const staged = yield* StagedRow.decode(table)(counted)
+      const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(claimed.stream))
+      const staged = yield* StagedRow.decodeChunks(table, chunks)
+      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
       return yield* step(store, (nowUs) => ({
         bytes,
         ...apply(store, tableOf(store, table), table, staged, options, nowUs)
@@ -126,7 +123,7 @@ const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, requ
     stream: Stream.suspend(() => {
       if (consumed || !open) return Stream.dieMessage("The claim's rows can be read once, while the claim is open.")
       consumed = true
-      return Stream.fromIterable(chunksOf(new TextEncoder().encode(lines)))
+      return Stream.fromChunk(chunksOf(new TextEncoder().encode(lines)))
     }),
     acknowledge: Effect.fn("MemoryDatabase.acknowledge")((kept) =>
       step(store, (nowUs) => {
@@ -237,11 +234,11 @@ const acknowledge = (
 }
 
 /** Short, so that readers meet lines that are cut anywhere. */
-const chunksOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>
-  Array.from(
+const chunksOf = (bytes: Uint8Array): Chunk.Chunk<Uint8Array> =>
+  Chunk.unsafeFromArray(Array.from(
     { length: Math.ceil(bytes.length / chunkBytes) },
     (_, index) => bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes)
-  )
+  ))
 
 const chunkBytes = 1000
 const bouncesMax = 3

@@ -5,8 +5,9 @@
  * for one database inside the other's transaction runs on the wrong one; a failed COMMIT is a defect there; and COPY
  * must share its connection with the statements around it. Statements are still made by `@effect/sql`.
  */
-import { NodeSink, NodeStream } from "@effect/platform-node"
-import { PgClient } from "@effect/sql-pg"
+import * as NodeSink from "@effect/platform-node/NodeSink"
+import * as NodeStream from "@effect/platform-node/NodeStream"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"

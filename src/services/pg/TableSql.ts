@@ -99,11 +99,14 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     ...numbers.map((n) => `was${n}`)
   ]
     .join(", ")
-  /** In the index's order, so the last is the newest; an ORDER BY of its own would sort once for each key. */
+  /**
+   * In the index's order, so the last is the newest; an ORDER BY of its own would sort once for each key. By their
+   * texts, because array_agg of arrays makes one array of more dimensions.
+   */
   const lastWas = numbers
     .map((n) => {
-      const all = `array_agg(p.was${n}) filter (where p.was1 is not null)`
-      return `(${all})[count(p.was1)] as was${n}`
+      const all = `array_agg(p.was${n}::text) filter (where p.was1 is not null)`
+      return `(${all})[count(p.was1)]::${keyTypes[n - 1]} as was${n}`
     })
     .join(", ")
   const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${
