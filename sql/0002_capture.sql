@@ -284,7 +284,10 @@ returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $fn$
     'was', vaivem.key_list('was%2$s', p_key),
     'r', vaivem.key_list('r.%1$I', p_key),
     'o', vaivem.key_list('o.%1$I', p_key),
-    'gone', vaivem.key_list('gone.%1$I', p_key),
+    't_as_k', vaivem.key_list('t.%1$I as k%2$s', p_key),
+    'gone_k', vaivem.key_list('gone.k%2$s', p_key),
+    'r_k', vaivem.key_list('r.k%2$s', p_key),
+    'ok_is_rk', vaivem.key_list('o.k%2$s = r.k%2$s', p_key, ' and '),
     'r_text', vaivem.key_list('r.%1$I::text', p_key),
     'r_row', vaivem.row_texts(p_target, 'r'),
     's_is_p', vaivem.key_list('s.k%2$s = p.k%2$s', p_key, ' and '),
@@ -306,6 +309,7 @@ begin
   execute vaivem.fill($sql$
 create or replace function {function}() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_nestloop = off as $body$
+#variable_conflict use_variable
 -- enable_nestloop: a plan that was made for a statement of one row is kept for one of 200,000, and comparing old with
 -- new keys by nested loops then took over 10 minutes instead of a second.
 declare
@@ -367,16 +371,16 @@ begin
 
   else
     -- Some primary keys changed. Both transition tables are filled row by row, so equal numbers are the same row.
-    with o as (select row_number() over () as vaivem_number, t.* from old_rows t),
-      r as (select row_number() over () as vaivem_number, t.* from new_rows t),
-      gone as (select o.* from o where not exists (select from r where {o_is_r}))
+    with o as (select row_number() over () as number, {t_as_k} from old_rows t),
+      r as (select row_number() over () as number, {t_as_k} from new_rows t),
+      gone as (select o.* from o where not exists (select from r where {ok_is_rk}))
     insert into {queue} (operation, {k}, {was}, bounces)
-    select 'DELETE', {gone}, {nulls}, next_bounce from gone
+    select 'DELETE', {gone_k}, {nulls}, next_bounce from gone
     union all
-    select 'UPDATE', {r}, {nulls}, next_bounce from r where exists (select from o where {o_is_r})
+    select 'UPDATE', {r_k}, {nulls}, next_bounce from r where exists (select from o where {ok_is_rk})
     union all
-    select 'INSERT', {r}, {gone}, next_bounce from r left join gone using (vaivem_number)
-    where not exists (select from o where {o_is_r});
+    select 'INSERT', {r_k}, {gone_k}, next_bounce from r left join gone using (number)
+    where not exists (select from o where {ok_is_rk});
   end if;
 
   if next_bounce > 1 and not merging and current_setting('vaivem.applying', true) = {table} then
@@ -411,6 +415,7 @@ begin
   execute vaivem.fill($sql$
 create or replace function {function}() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+#variable_conflict use_variable
 declare
   in_sync boolean := session_user = {installer} and coalesce(current_setting('vaivem.applying', true), '') <> '';
   merging boolean := in_sync and pg_trigger_depth() = 1 and current_setting('vaivem.applying', true) = {table};

@@ -25,7 +25,7 @@ export interface Summary {
 
 /** The one line of a cycle. The numbers are always all there, so that a script can find them. */
 export const summaryLine = (summary: Summary): string => {
-  if (summary.outcome === "not-due") return "Nothing is due here: another copy of vaivem does the work."
+  if (summary.outcome === "not-due") return "Nothing is due here: another copy of vaivem is at work, or was just now."
   const waiting = waits(summary)
   return [
     `Replit → external: ${direction(summary.push)}`,

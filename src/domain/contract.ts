@@ -181,7 +181,7 @@ const looseModifiers = new Set(["character varying"])
 const families = [
   textTypes,
   new Set(["smallint", "integer", "bigint"]),
-  // Text of a uuid in another spelling than PostgreSQL's own would come back changed, but such text is not written by uuid columns.
+  // A uuid that was written into the text column in another spelling would come back in PostgreSQL's own.
   new Set(["uuid", "text", "character varying"]),
   // Without a zone is read and written as UTC, under the pinned session settings.
   stampTypes

@@ -17,8 +17,8 @@ export interface SuperviseOptions {
 }
 
 /**
- * Runs until it is interrupted. Fails only with `ActionNeeded`, and only as long as no cycle has got through: a setting
- * or a schema that can't work is told at once, while one that breaks later is told and waited for.
+ * Runs until it is interrupted. Fails only with `ActionNeeded`, and only as long as no cycle of its own has got through:
+ * a setting or a schema that can't work is told at once, while one that breaks later is told and waited for.
  *
  * A defect, which is a mistake in this program, starts the loop again: after a second, then two, four, … but never later
  * than the interval.
@@ -59,7 +59,7 @@ const oneCycle = <R>(cycle: Effect.Effect<CycleReport, SyncError, R>, watch: Wat
   }).pipe(Effect.zipLeft(Ref.set(watch.defects, 0)))
 
 const tellSuccess = Effect.fn("tellSuccess")(function*(report: CycleReport, watch: Watch) {
-  const isFirst = !(yield* Ref.getAndSet(watch.hasPassed, true))
+  const isFirst = report.outcome !== "not-due" && !(yield* Ref.getAndSet(watch.hasPassed, true))
   const warnings = new Set([...warningsOf(report), ...(isFirst ? yield* leftBehindOrNot : [])])
   const known = yield* Ref.getAndSet(watch.warned, warnings)
   for (const warning of warnings) {

@@ -37,7 +37,7 @@ describe("the summary of a cycle", () => {
   it("says when another copy does the work", () => {
     assert.strictEqual(
       summaryLine({ ...idle, outcome: "not-due" }),
-      "Nothing is due here: another copy of vaivem does the work."
+      "Nothing is due here: another copy of vaivem is at work, or was just now."
     )
   })
 })

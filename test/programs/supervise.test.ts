@@ -43,21 +43,31 @@ const start = Effect.fnUntraced(function*(outcomes: ReadonlyArray<Effect.Effect<
       return outcomes[n] ?? Effect.succeed(idle)
     })
   const pair = yield* makePair()
-  const fiber = yield* supervise(cycle, { interval }).pipe(writingTo(lines), Effect.provide(pair.layer()), Effect.fork)
+  const events: Array<string> = []
+  const fiber = yield* supervise(cycle, { interval }).pipe(
+    writingTo(lines),
+    Effect.provide(pair.layer()),
+    // As the connections that it works with.
+    Effect.ensuring(Effect.sync(() => events.push("closed"))),
+    Effect.fork
+  )
   yield* TestClock.adjust(0)
-  return { fiber, runs: Ref.get(runs), lines, asked }
+  return { fiber, runs: Ref.get(runs), lines, asked, events }
 })
 
 describe("supervise", () => {
   it.effect("runs a cycle at once and then five minutes after each one's end", () =>
     Effect.gen(function*() {
-      const { runs } = yield* start([Effect.as(Effect.sleep("30 seconds"), idle)])
+      const taking = (time: Duration.DurationInput) => Effect.as(Effect.sleep(time), idle)
+      const { runs } = yield* start([taking("30 seconds"), taking("1 minute")])
       assert.strictEqual(yield* runs, 1)
       yield* TestClock.adjust("5 minutes")
       assert.strictEqual(yield* runs, 1)
       yield* TestClock.adjust("30 seconds")
       assert.strictEqual(yield* runs, 2)
       yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(yield* runs, 2)
+      yield* TestClock.adjust("1 minute")
       assert.strictEqual(yield* runs, 3)
     }))
 
@@ -111,6 +121,14 @@ describe("supervise", () => {
       assert.strictEqual((yield* Effect.flip(Fiber.join(fiber))).message, change.message)
     }))
 
+  it.effect("does not take a cycle that another copy did for one of its own", () =>
+    Effect.gen(function*() {
+      const { fiber, lines } = yield* start([Effect.succeed({ ...idle, outcome: "not-due" }), Effect.fail(change)])
+      assert.match(lines.out[0]!, /Nothing is due here: another copy/)
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual((yield* Effect.flip(Fiber.join(fiber))).message, change.message)
+    }))
+
   it.effect("tells and outlives what must be changed once a cycle has got through", () =>
     Effect.gen(function*() {
       const { lines, runs } = yield* start([Effect.succeed(idle), Effect.fail(change)])
@@ -156,7 +174,7 @@ describe("supervise", () => {
       assert.match(lines.out[1]!, /waiting for you: perfis paused$/)
     }))
 
-  it.effect("lets the batch in hand finish when it is stopped, and starts no other", () =>
+  it.effect("lets the batch in hand finish when it is stopped, starts no other, and only then lets go", () =>
     Effect.gen(function*() {
       const started = yield* Deferred.make<void>()
       const batches = yield* Ref.make(0)
@@ -165,14 +183,14 @@ describe("supervise", () => {
         yield* Effect.sleep("2 seconds")
         yield* Ref.update(batches, (n) => n + 1)
       }))
-      const { fiber } = yield* start([Effect.as(Effect.forever(batch), idle)])
+      const { events, fiber } = yield* start([Effect.as(Effect.forever(batch), idle)])
       yield* Deferred.await(started)
       const stopping = yield* Effect.fork(Fiber.interrupt(fiber))
       yield* TestClock.adjust("1 second")
-      assert.strictEqual(yield* Ref.get(batches), 0)
+      assert.deepStrictEqual([yield* Ref.get(batches), events], [0, []])
       yield* TestClock.adjust("1 second")
       assert.isTrue(Exit.isInterrupted(yield* Fiber.join(stopping)))
-      assert.strictEqual(yield* Ref.get(batches), 1)
+      assert.deepStrictEqual([yield* Ref.get(batches), events], [1, ["closed"]])
     }))
 
   it.effect("stops at once while it rests", () =>

@@ -20,8 +20,8 @@ export type Writer = "user" | "merge"
 /** What the sync is applying. */
 export interface Applying {
   readonly state: TableState
-  /** How often the applied change that did so most often went to and fro until now. */
-  readonly bounces: number
+  /** How often each applied row went to and fro until now. */
+  readonly bounces: ReadonlyMap<RowId, number>
 }
 
 /** Runs one statement as a transaction of its own. */
@@ -256,8 +256,15 @@ export class Transaction {
   private capture(state: TableState, operation: Entry["operation"], id: RowId, was: RowId | null = null): void {
     if (state.capture === null) return
     const changeId = ++this.store.lastChangeId
-    const bounces = this.applying === null ? 0 : this.applying.bounces + 1
+    const bounces = this.bouncesOf(state, id)
     this.captured.push({ state, entry: { changeId, operation, id, was, changedAtUs: this.nowUs, bounces } })
+  }
+
+  /** What comes of applying counts on: from the applied row itself, or from the one that went to and fro most often. */
+  private bouncesOf(state: TableState, id: RowId): number {
+    if (this.applying === null) return 0
+    const { bounces, state: applied } = this.applying
+    return 1 + ((applied === state ? bounces.get(id) : undefined) ?? Math.max(0, ...bounces.values()))
   }
 
   private complete(schema: MemoryTable, values: Row): Row {

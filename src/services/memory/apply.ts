@@ -22,10 +22,10 @@ export const apply = (
   options: ApplyOptions,
   nowUs: bigint
 ): Omit<Applied, "bytes"> => {
-  const bounces = staged.reduce((most, row) => Math.max(most, row.bounces), 0)
+  const rows = staged.map((row) => toMerge(state, table, row))
+  const bounces = new Map(rows.map(({ bounces: count, id }) => [id, count]))
   const transaction = new Transaction(store, nowUs, { state, bounces })
   try {
-    const rows = staged.map((row) => toMerge(state, table, row))
     const unlocked = lock(transaction, state, rows, options.locks)
     const judged = unlocked.map((row) => judge(store, state, table, row, options.judge))
     const merged = merge(
@@ -61,7 +61,7 @@ export const apply = (
 }
 
 /** A staged row beside what is there. */
-interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "stampUs"> {
+interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "stampUs" | "bounces"> {
   readonly id: RowId
   readonly key: ReadonlyArray<string>
   readonly was: RowId | null
@@ -78,7 +78,7 @@ interface Judged extends ToMerge {
 }
 
 const toMerge = (state: TableState, table: SyncedTable, row: StagedRow): ToMerge => {
-  const { changeId, number, present, stampUs, values } = row
+  const { bounces, changeId, number, present, stampUs, values } = row
   const texts: Row = Object.fromEntries(table.columns.map((name, index) => [name, values[index] ?? null]))
   const key = table.key.map((name) => texts[name]!)
   const id = idOfKey(state.schema, table.key, key)
@@ -86,6 +86,7 @@ const toMerge = (state: TableState, table: SyncedTable, row: StagedRow): ToMerge
     number,
     changeId,
     stampUs,
+    bounces,
     id,
     key,
     was: row.was === null ? null : idOfKey(state.schema, table.key, row.was),

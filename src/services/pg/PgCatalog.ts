@@ -54,7 +54,8 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
     identify: ({ confirmed, id, peer, side: mine }) =>
       session.transaction(Effect.gen(function*() {
         const updated = yield* run(
-          sql`update vaivem.pairs set side = ${mine}, id = ${id}::uuid, peer = ${peer}::uuid, confirmed = ${confirmed} returning 1`
+          sql`update vaivem.pairs
+            set side = ${mine}, id = ${id}::uuid, peer = ${peer}::uuid, confirmed = ${confirmed} returning 1`
         )
         if (updated.length > 0) return
         yield* run(
@@ -243,7 +244,8 @@ const unfit = (session: PgSession, name: TableName, wire: WireShape): string | n
       + `its owner: ALTER TABLE ${table} OWNER TO ${session.target.user};`
   }
   if (wire.hidden_rows) {
-    return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. Run: ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY;`
+    return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. `
+      + `Run: ALTER TABLE ${table} NO FORCE ROW LEVEL SECURITY;`
   }
   return null
 }
@@ -316,7 +318,8 @@ const describe = Effect.fn("describe")(function*(session: PgSession, name: Table
        select 2, o.oid::bigint, format('constraint %I %s', o.conname, pg_get_constraintdef(o.oid))
        from target join pg_constraint o on o.conrelid = target.oid and o.contype in ('p', 'u', 'c')
      )
-     select format(E'create table %I.%I (\\n  %s\\n)', $1::text, $2::text, string_agg(part, E',\\n  ' order by kind, number)) as ddl
+     select format(E'create table %I.%I (\\n  %s\\n)', $1::text, $2::text,
+       string_agg(part, E',\\n  ' order by kind, number)) as ddl
      from parts`,
     [name.schema, name.name]
   ))

@@ -53,7 +53,8 @@ export const make = (session: PgSession, stems: Stems): Journal => {
     conflicts: ({ limit, table }) =>
       Effect.map(
         transaction(query(
-          `${conflicts} where $1::text is null or (table_schema = $1 and table_name = $2) order by decided_at desc, id limit $3::bigint`,
+          `${conflicts} where $1::text is null or (table_schema = $1 and table_name = $2)
+           order by vaivem.conflicts.decided_at desc, id limit $3::bigint`,
           [table?.schema ?? null, table?.name ?? null, limit]
         )),
         (rows) => rows.map((row) => conflictOf(session.side, row))
@@ -71,10 +72,13 @@ export const make = (session: PgSession, stems: Stems): Journal => {
 
     quarantined: (table) =>
       Effect.map(
-        query(`${quarantine} where $1::text is null or (table_schema = $1 and table_name = $2) order by since, id`, [
-          table?.schema ?? null,
-          table?.name ?? null
-        ]),
+        query(
+          `${quarantine} where $1::text is null or (table_schema = $1 and table_name = $2) order by vaivem.quarantine.since, id`,
+          [
+            table?.schema ?? null,
+            table?.name ?? null
+          ]
+        ),
         (rows) => rows.map((row) => quarantinedOf(session.side, row))
       ),
 
@@ -198,7 +202,10 @@ const quarantinedOf = (side: Side, row: Row): Quarantined => ({
   nextAttemptAt: String(row.next_attempt_at)
 })
 
-/** $1 key, $2 SQLSTATE, $3 message, $4 constraint, $5 blocking key. The first five tries come with the next cycles, then 1, 2, 4 … 60 minutes. */
+/**
+ * $1 key, $2 SQLSTATE, $3 message, $4 constraint, $5 blocking key. The first five tries come with the next cycles, then
+ * after 1, 2, 4 … 60 minutes.
+ */
 const noteRefusal = (s: TableSql, table: SyncedTable) => `
   insert into vaivem.quarantine as q
     (table_schema, table_name, key, change_id, sqlstate, message, constraint_name, blocked_by)

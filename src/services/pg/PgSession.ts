@@ -255,6 +255,12 @@ const guarded = <A, E>(client: Client, sort: Sort<E>, run: () => Promise<A>): Ef
     Effect.onInterrupt(() => Effect.sync(() => void (client.broken = true)))
   )
 
+/**
+ * When a connection ends, node-postgres tells it to the COPY on it as well, also long after nobody reads or writes that
+ * any more: without a listener of its own that would end the process.
+ */
+const heard = <A extends NodeJS.EventEmitter>(copy: A): A => copy.on("error", () => {})
+
 const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transaction => {
   const { query, script } = onClient(client, sort)
   return {
@@ -264,7 +270,7 @@ const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transactio
       Stream.unwrap(Effect.sync(() => {
         // pg-copy-streams can't end a COPY TO half-way.
         client.broken = true
-        return NodeStream.fromReadable<SyncError, Uint8Array>(() => client.pg.query(Copy.to(text)), sort).pipe(
+        return NodeStream.fromReadable<SyncError, Uint8Array>(() => heard(client.pg.query(Copy.to(text))), sort).pipe(
           Stream.onEnd(Effect.sync(() => void (client.broken = false)))
         )
       })),
@@ -273,7 +279,7 @@ const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transactio
       client.broken = true
       yield* bytes.pipe(
         Stream.tap((chunk) => Ref.update(count, (sum) => sum + chunk.length)),
-        Stream.run(NodeSink.fromWritable<SyncError, Uint8Array>(() => client.pg.query(Copy.from(text)), sort))
+        Stream.run(NodeSink.fromWritable<SyncError, Uint8Array>(() => heard(client.pg.query(Copy.from(text))), sort))
       )
       client.broken = false
       return yield* Ref.get(count)

@@ -67,7 +67,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       from pg_temp.vaivem_stage s where ${tIs("s")} and s.present and ${applies} and ${differs} and ${which}`
 
   const micros = (expression: string) =>
-    `case when ${expression} is null then null when ${expression} = 'infinity' then 9223372036854775807 when ${expression} = '-infinity' then -9223372036854775807`
+    `case when ${expression} is null then null when ${expression} = 'infinity' then 9223372036854775807`
+    + ` when ${expression} = '-infinity' then -9223372036854775807`
     + ` else least(extract(epoch from ${expression}) * 1000000, 9223372036854775807)::bigint end`
   /** Stamp of a row that is there; of one that isn't, when its change was logged. */
   const stampUs = (changedAt: string) => micros(table.stamp === null ? changedAt : `t.${id(table.stamp)}`)

@@ -1,0 +1,197 @@
+import { assert, layer } from "@effect/vitest"
+import { Duration, Effect, Fiber, Random } from "effect"
+import { type Side, sides } from "../../src/domain/Side.ts"
+import * as PgSession from "../../src/services/pg/PgSession.ts"
+import { assertConverged, perfis, PgPair, type Synced, synced, targetOf, until } from "../support/PgPair.ts"
+import * as Proxy from "../support/Proxy.ts"
+
+const notas = "create table notas (id integer primary key, a text, updated_at timestamptz)"
+
+const kill = (sync: Synced, side: Side) =>
+  sync[side].query(
+    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'vaivem' and datname = current_database()"
+  )
+
+/** Both databases behind a proxy each. */
+const proxied = Effect.gen(function*() {
+  const urls = yield* PgPair
+  const proxies = yield* Effect.all({ replit: Proxy.make(urls.replit), external: Proxy.make(urls.external) })
+  return { proxies, urls: { replit: proxies.replit.url, external: proxies.external.url } }
+})
+
+/** The app writes on both sides, and in each cycle `trouble` comes at three moments; then all is quiet. */
+const inTrouble = Effect.fnUntraced(function*<E>(sync: Synced, trouble: Effect.Effect<unknown, E>) {
+  for (let round = 0; round < 6; round++) {
+    for (const side of sides) {
+      const first = (round * 2 + (side === "replit" ? 0 : 1)) * 100
+      yield* sync[side].query(`insert into notas select n, '${side}' from generate_series(${first}, ${first + 49}) n`)
+      yield* sync[side].query(`update notas set a = a || '!' where id % 7 = ${round}`)
+      yield* sync[side].query(`delete from notas where id % 50 = ${round + 20}`)
+    }
+    const cycle = yield* Effect.fork(sync.cycle)
+    for (let times = 0; times < 3; times++) {
+      yield* Effect.sleep(Duration.millis(yield* Random.nextIntBetween(1, 120)))
+      yield* trouble
+    }
+    yield* Fiber.join(cycle)
+  }
+  yield* sync.cycle
+  yield* assertConverged(sync)
+})
+
+layer(PgPair.layer, { excludeTestServices: true })("sessions", (it) => {
+  it.scoped("promise 12: an idle cycle is one round trip to each database, once connected", () =>
+    Effect.gen(function*() {
+      const { proxies, urls } = yield* proxied
+      const sync = yield* synced(`${perfis} ${notas}`).pipe(Effect.provideService(PgPair, urls))
+      yield* sync.replit.query("insert into perfis (nome) values ('a')")
+      yield* sync.cycle
+      for (const expected of [1, 2, 3]) {
+        const before = yield* Effect.all({ replit: proxies.replit.roundTrips, external: proxies.external.roundTrips })
+        assert.strictEqual((yield* sync.cycle).outcome, "idle")
+        for (const side of sides) {
+          assert.lengthOf(
+            (yield* proxies[side].roundTrips).slice(before[side].length),
+            1,
+            `cycle ${expected} on ${side}`
+          )
+        }
+      }
+    }))
+
+  it.scoped("promise 12: quarantine and changes of tables that aren't synced leave an idle cycle idle", () =>
+    Effect.gen(function*() {
+      const { proxies, urls } = yield* proxied
+      const sync = yield* synced({ replit: notas, external: `${notas}; alter table notas add check (a <> 'x')` }).pipe(
+        Effect.provideService(PgPair, urls)
+      )
+      yield* sync.replit.query("insert into notas values (1, 'x')")
+      yield* sync.cycle
+      yield* sync.replit.query(
+        "update vaivem.quarantine set next_attempt_at = now() + interval '1 hour' where table_schema = $1",
+        [
+          sync.schema
+        ]
+      )
+      yield* sync.replit.query("create table outra (id integer primary key); insert into outra values (1)")
+      const before = yield* Effect.all({ replit: proxies.replit.roundTrips, external: proxies.external.roundTrips })
+      const report = yield* sync.cycle
+      assert.deepInclude(report, { outcome: "idle", quarantined: 1 })
+      assert.lengthOf(yield* proxies.external.roundTrips, before.external.length + 1)
+    }))
+
+  it.scoped("a batch costs a fixed number of round trips, whatever its size", () =>
+    Effect.gen(function*() {
+      const { proxies, urls } = yield* proxied
+      const sync = yield* synced(notas).pipe(Effect.provideService(PgPair, urls))
+      const trips = Effect.fnUntraced(function*(rows: number, from: number) {
+        yield* sync.replit.query(`insert into notas select n, 'x' from generate_series(${from}, ${from + rows - 1}) n`)
+        const before = yield* proxies.external.roundTrips
+        yield* sync.cycle
+        return (yield* proxies.external.roundTrips).length - before.length
+      })
+      assert.strictEqual(yield* trips(400, 1_000), yield* trips(1, 1))
+    }))
+
+  it.scoped("every connection of the service is named vaivem", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      yield* sync.replit.query("insert into notas values (1, 'a')")
+      yield* Effect.all([sync.cycle, sync.cycle], { concurrency: 2 })
+      for (const side of sides) {
+        const names = yield* sync[side].query(
+          "select distinct application_name as name from pg_stat_activity where usename = current_user and datname = current_database() order by 1"
+        )
+        assert.deepStrictEqual(names, [{ name: "test" }, { name: "vaivem" }])
+      }
+    }))
+
+  it.scoped("a statement for one database inside the other's transaction reaches its own database, outside of it", () =>
+    Effect.gen(function*() {
+      const urls = yield* PgPair
+      const sync = yield* synced("create table marcas (a text)", { tables: [], started: false })
+      const replit = yield* PgSession.make(targetOf("replit", urls.replit))
+      const external = yield* PgSession.make(targetOf("external", urls.external))
+      const insert = `insert into ${sync.schema}.marcas values ($1)`
+      const failed = yield* Effect.either(replit.transaction(Effect.gen(function*() {
+        yield* replit.query(insert, ["replit"])
+        yield* external.query(insert, ["external"])
+        yield* external.transaction(
+          Effect.zipRight(external.query(insert, ["external"]), replit.query(insert, ["replit"]))
+        )
+        return yield* Effect.fail("rolled back" as const)
+      })))
+      assert.strictEqual(failed._tag, "Left")
+      assert.deepStrictEqual(yield* sync.replit.rows("marcas"), [])
+      assert.deepStrictEqual(yield* sync.external.rows("marcas"), ["(external)", "(external)"])
+    }))
+
+  it.scoped("a COMMIT that fails is an error of the service, not a defect", () =>
+    Effect.gen(function*() {
+      const urls = yield* PgPair
+      const sync = yield* synced(
+        "create table pais (id integer primary key); create table filhos (pai integer references pais deferrable initially deferred)",
+        { tables: [], started: false }
+      )
+      const session = yield* PgSession.make(targetOf("replit", urls.replit))
+      const error = yield* Effect.flip(
+        session.transaction(session.query(`insert into ${sync.schema}.filhos values (1)`), {
+          table: { schema: sync.schema, name: "filhos" }
+        })
+      )
+      assert.deepInclude(error, { _tag: "RowRefused", sqlState: "23503" })
+    }))
+
+  it.scoped("promise 8: a cycle that is interrupted leaves no transaction open, and the next one goes on", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      const app = yield* sync.external.connect
+      for (const wait of [true, false]) {
+        yield* sync.replit.query(
+          "insert into notas select n, 'x' from generate_series(1, 500) n on conflict (id) do update set a = 'y'"
+        )
+        if (wait) yield* app.query("begin; lock table notas in exclusive mode")
+        const cycle = yield* Effect.fork(sync.cycle)
+        if (wait) yield* sync.external.serviceWaits
+        else yield* Effect.sleep(Duration.millis(yield* Random.nextIntBetween(1, 40)))
+        if (wait) yield* app.query("rollback")
+        yield* Fiber.interrupt(cycle)
+        for (const side of sides) {
+          const open =
+            "select from pg_stat_activity where application_name = 'vaivem' and datname = current_database() and state like 'idle in%'"
+          yield* until(Effect.map(sync[side].query(open), (rows) => rows.length === 0))
+        }
+        yield* sync.cycle
+        yield* assertConverged(sync)
+      }
+    }))
+
+  it.scoped("promise 8: connections killed on both sides, again and again, lose nothing", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      const killers = yield* Effect.all({ replit: sync.replit.connect, external: sync.external.connect })
+      yield* inTrouble(
+        sync,
+        Effect.flatMap(Random.nextBoolean, (first) => {
+          const side = first ? "replit" : "external"
+          return kill({ ...sync, [side]: { ...sync[side], query: killers[side].query } }, side)
+        })
+      )
+    }), 60_000)
+
+  it.scoped("promise 8: a network that is cut again and again loses nothing", () =>
+    Effect.gen(function*() {
+      const direct = yield* PgPair
+      const { proxies, urls } = yield* proxied
+      const behind = yield* synced(notas).pipe(Effect.provideService(PgPair, urls))
+      // The app has a network of its own.
+      const app = yield* synced("select 1", { schema: behind.schema, tables: ["notas"], started: false }).pipe(
+        Effect.provideService(PgPair, direct)
+      )
+      const sync: Synced = { ...app, cycle: behind.cycle }
+      yield* inTrouble(
+        sync,
+        Effect.flatMap(Random.nextBoolean, (first) => proxies[first ? "replit" : "external"].cut)
+      )
+    }), 60_000)
+})
