@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber, Random } from "effect"
+import { Duration, Effect, Fiber, Random, Stream } from "effect"
 import { type Side, sides } from "../../src/domain/Side.ts"
 import * as PgSession from "../../src/services/pg/PgSession.ts"
 import { assertConverged, perfis, PgPair, type Synced, synced, targetOf, until } from "../support/PgPair.ts"
@@ -164,6 +164,25 @@ layer(PgPair.layer, { excludeTestServices: true })("sessions", (it) => {
         yield* sync.cycle
         yield* assertConverged(sync)
       }
+    }))
+
+  it.scoped("promise 8: a connection that dies in the middle of a COPY, after its reader has gone, ends only its claim", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      const table = yield* sync.table("notas")
+      yield* sync.replit.query("insert into notas select n, repeat(md5(n::text), 1000) from generate_series(1, 500) n")
+      yield* Effect.scoped(Effect.gen(function*() {
+        const claim = yield* sync.replit.database.claim(table, {
+          _tag: "Next",
+          phase: "upserts",
+          after: null,
+          rows: 500
+        })
+        yield* Stream.runDrain(Stream.take(claim!.stream, 1))
+        yield* kill(sync, "replit")
+      }))
+      yield* sync.cycle
+      yield* assertConverged(sync)
     }))
 
   it.scoped("promise 8: connections killed on both sides, again and again, lose nothing", () =>
