@@ -14,7 +14,6 @@ declare
   disabled text[] := '{}';
   key_column text;
   time_column text;
-  has_operation boolean;
   adopted bigint := 0;
 begin
   if old is null or (select c.relkind from pg_class c where c.oid = old) <> 'r' then
@@ -58,18 +57,17 @@ begin
     and (a.attname in ('change_timestamp', 'changed_at')
       or not exists (select from pg_attribute t where t.attrelid = target and t.attname = a.attname and not t.attisdropped))
   order by a.attname in ('change_timestamp', 'changed_at') desc, a.attnum limit 1;
-  has_operation := exists (select from pg_attribute a where a.attrelid = old and a.attname = 'operation' and not a.attisdropped);
   if key_column is not null then
+    -- Rows that are there become marks, like all that comparing finds: the other side's changes of that time were not
+    -- logged either, so that what differs goes by the table's rule. What was deleted here only this log knows.
     execute format($sql$
       insert into vaivem.%I (operation, k1, changed_at)
-      select case when upper(%s) in ('INSERT', 'UPDATE', 'DELETE') then upper(%s) else 'UPDATE' end,
-        c.%I::text::%s, coalesce(%s, clock_timestamp())
-      from %s c
-      where c.synced is not true and c.%I is not null$sql$,
-      p_stem || '_pending',
-      case when has_operation then 'c.operation::text' else '''UPDATE''' end,
-      case when has_operation then 'c.operation::text' else '''UPDATE''' end,
-      key_column, p_types[1], coalesce('c.' || quote_ident(time_column) || '::timestamptz', 'null'), old, key_column);
+      select case when t.there then 'MARK' else 'DELETE' end, k.key,
+        case when t.there then '-infinity' else coalesce(k.changed_at, clock_timestamp()) end
+      from (select c.%I::text::%s as key, %s as changed_at from %s c where c.synced is not true and c.%I is not null) k
+      left join lateral (select true as there from %s t where t.%I = k.key) t on true$sql$,
+      p_stem || '_pending', key_column, p_types[1], coalesce('c.' || quote_ident(time_column) || '::timestamptz', 'null'),
+      old, key_column, target, p_key[1]);
     get diagnostics adopted = row_count;
   end if;
   update vaivem.tables

@@ -9,7 +9,7 @@ import { label, opposite } from "../domain/Side.ts"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
-import type { Database, Moved, Phase } from "../services/Database.ts"
+import type { Applied, Database, Moved, Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import type { Propagated, RefusedRow, Route } from "./propagate.ts"
@@ -61,10 +61,13 @@ export const pass = Effect.fn("pass")(function*(
       for (const side of ["replit", "external"] as const) {
         if (pendingOf.get(table)?.[side] !== true || unfit.has(table)) continue
         const moved = yield* pausing(table, tally, unfit)(
-          (side === "replit" ? push : pull)(table, phase, options)
+          (side === "replit" ? push : pull)(table, phase, {
+            batchRowsMax: options.batchRowsMax,
+            onMoved: (applied) => count(tally, side, applied)
+          })
         )
         if (moved === null) continue
-        yield* count(tally, table, side, moved)
+        if (moved.cutShort) yield* noteCutShort(tally, table, side)
         if (moved.refused.length > 0) refused.push({ table, side, phase, rows: moved.refused })
       }
     }
@@ -97,7 +100,7 @@ const pause = (table: SyncedTable, tally: Ref.Ref<Tally>, unfit: Set<SyncedTable
     })
   )
 
-const count = (tally: Ref.Ref<Tally>, table: SyncedTable, side: Side, moved: Propagated) =>
+const count = (tally: Ref.Ref<Tally>, side: Side, moved: Applied) =>
   Ref.update(tally, (now) => {
     const way = side === "replit" ? "push" : "pull"
     const { bytes, conflicts, deleted, inserted, updated } = now[way]
@@ -110,16 +113,19 @@ const count = (tally: Ref.Ref<Tally>, table: SyncedTable, side: Side, moved: Pro
         deleted: deleted + moved.deleted,
         conflicts: conflicts + moved.conflicts,
         bytes: bytes + moved.bytes
-      },
-      cutShort: moved.cutShort
-        ? [
-          ...now.cutShort,
-          `${label(opposite(side))} refused more rows of ${display(table.name)} than one cycle looks for; `
-          + "the rest waits for the next cycle."
-        ]
-        : now.cutShort
+      }
     }
   })
+
+const noteCutShort = (tally: Ref.Ref<Tally>, table: SyncedTable, side: Side) =>
+  Ref.update(tally, (now) => ({
+    ...now,
+    cutShort: [
+      ...now.cutShort,
+      `${label(opposite(side))} refused more rows of ${display(table.name)} than one cycle looks for; `
+      + "the rest waits for the next cycle."
+    ]
+  }))
 
 /**
  * Refused rows and due quarantine get another try now that everything else is through, again and again as long as one
@@ -136,8 +142,8 @@ const secondChance = Effect.fn("secondChance")(function*(
     const again: Array<Refused> = []
     for (const { keys, phase, side, table } of waiting) {
       // Backwards each time: a row that waits for the one behind it (positions that moved up by one) passes right after it.
-      const moved = yield* propagateKeys(yield* route(table, side, phase), keys.toReversed())
-      yield* count(tally, table, side, moved)
+      const onMoved = (applied: Applied) => count(tally, side, applied)
+      const moved = yield* propagateKeys(yield* route(table, side, phase), keys.toReversed(), { onMoved })
       if (moved.refused.length > 0) again.push({ table, side, phase, rows: moved.refused })
     }
     still = again

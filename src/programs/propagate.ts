@@ -25,6 +25,12 @@ export interface RefusedRow {
   readonly error: RowRefused
 }
 
+export interface PropagateOptions {
+  readonly batchRowsMax: number
+  /** Told of every batch when it is through: what comes after may fail. */
+  readonly onMoved?: (applied: Applied) => Effect.Effect<void>
+}
+
 /** What a pass over a route did. */
 export interface Propagated {
   readonly inserted: number
@@ -44,7 +50,7 @@ export interface Propagated {
  * is one that waits for an open transaction of the app, whose row the next cycle tries again. The
  * batch in hand can't be interrupted (the servers' statement time-outs bound it); between batches the pass can.
  */
-export const propagate = Effect.fn("propagate")(function*(route: Route, options: { readonly batchRowsMax: number }) {
+export const propagate = Effect.fn("propagate")(function*(route: Route, options: PropagateOptions) {
   const total = new Total()
   let after: Key | null = null
   const shapes = [route.table.shapes.replit, route.table.shapes.external]
@@ -76,6 +82,7 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
       continue
     }
     total.add(result.applied)
+    yield* options.onMoved?.(result.applied) ?? Effect.void
     const tookMs = (yield* Clock.currentTimeMillis) - startedMs
     rows = Math.min(nextRows(rows, result.rows, result.applied.bytes, tookMs), options.batchRowsMax)
     yield* Effect.logDebug("Moved a batch").pipe(
@@ -85,13 +92,20 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
 })
 
 /** Tries exactly these keys, by halves where some are refused again. */
-export const propagateKeys = Effect.fn("propagateKeys")(function*(route: Route, keys: ReadonlyArray<Key>) {
+export const propagateKeys = Effect.fn("propagateKeys")(function*(
+  route: Route,
+  keys: ReadonlyArray<Key>,
+  options: Pick<PropagateOptions, "onMoved"> = {}
+) {
   const total = new Total()
   const queue: Array<ReadonlyArray<Key>> = keys.length === 0 ? [] : [keys]
   while (queue.length > 0) {
     const some = queue.shift()!
     const result: BatchResult = yield* batch(route, { _tag: "Keys", phase: route.phase, keys: some })
-    if (result._tag === "Moved") total.add(result.applied)
+    if (result._tag === "Moved") {
+      total.add(result.applied)
+      yield* options.onMoved?.(result.applied) ?? Effect.void
+    }
     if (result._tag === "TooLong" && some.length === 1) return yield* result.error
     if (result._tag === "Moved" || result._tag === "Empty") continue
     if (result._tag === "Blocked" && some.length === 1) continue

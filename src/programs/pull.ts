@@ -4,11 +4,11 @@ import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
-import { propagate } from "./propagate.ts"
+import { propagate, type PropagateOptions } from "./propagate.ts"
 
 /** One pass over a table's pending upserts or deletes. */
 export const pull = Effect.fn("pull")(
-  function*(table: SyncedTable, phase: Phase, options: { readonly batchRowsMax: number }) {
+  function*(table: SyncedTable, phase: Phase, options: PropagateOptions) {
     const from = yield* ExternalDb
     const to = yield* ReplitDb
     return yield* propagate({ from, to, table, phase }, options)

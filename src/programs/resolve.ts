@@ -8,10 +8,14 @@ import { opposite } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { Contested, Verdict } from "../services/Database.ts"
 
-/** Judges contested keys of `table` on their way from `source` to the other side. */
+/**
+ * Judges contested keys of `table` on their way from `source` to the other side. A mark, made by comparing, is no change: it is in
+ * nobody's favour where the other side has a real one, whatever the stamps and the policy say.
+ */
 export const resolve = (table: SyncedTable, source: Side) => (contested: Contested): Verdict => {
   if (contested.equal) return "agree"
   if (contested.applied) return "seen"
+  if (contested.marked.source !== contested.marked.target) return contested.marked.source ? "keep" : "overwrite"
   const versions = source === "replit"
     ? { replit: contested.source, external: contested.target }
     : { replit: contested.target, external: contested.source }

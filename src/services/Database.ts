@@ -212,6 +212,8 @@ export interface Contested {
   readonly equal: boolean
   /** The target's history has the claimed change already: it was applied, the acknowledgement got lost. */
   readonly applied: boolean
+  /** The side's only pending entry is a mark, made by comparing: that is no change, and loses to any real one. */
+  readonly marked: { readonly source: boolean; readonly target: boolean }
   readonly source: Version
   readonly target: Version
 }

@@ -95,6 +95,7 @@ export const applying = (makePair: MakePair) => {
         number: 1,
         equal: false,
         applied: false,
+        marked: { source: false, target: false },
         source: { present: true, stampUs: us + 2n },
         target: { present: true, stampUs: us + 1n }
       }])

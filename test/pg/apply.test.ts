@@ -135,6 +135,20 @@ layer(PgPair.layer, { excludeTestServices: true })("what arrives", (it) => {
       assert.strictEqual((yield* sync.cycle).outcome, "idle")
     }))
 
+  it.scoped("a table of 700 columns is kept equal, and its losers are journaled whole", () =>
+    Effect.gen(function*() {
+      const columns = Array.from({ length: 700 }, (_, n) => `c${n}`)
+      const sync = yield* synced(
+        `create table larga (id integer primary key, ${columns.map((name) => `${name} text`).join(", ")})`
+      )
+      const insert = (value: string) => `insert into larga values (1, ${columns.map(() => `'${value}'`).join(", ")})`
+      for (const side of ["external", "replit"] as const) yield* sync[side].query(insert(side))
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 1, conflicts: 1 } })
+      yield* assertConverged(sync)
+      const [lost] = yield* sync.external.database.conflicts({ table: sync.tables[0]!, limit: 1 })
+      assert.lengthOf(Object.values(lost!.lost!).filter((value) => value === "external"), 700)
+    }))
+
   it.scoped("a table that is nothing but its key is kept equal too", () =>
     Effect.gen(function*() {
       const sync = yield* synced("create table papeis (usuario integer, papel text, primary key (usuario, papel))")

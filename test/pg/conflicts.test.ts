@@ -247,6 +247,43 @@ layer(PgPair.layer, { excludeTestServices: true })("conflicts", (it) => {
       assert.deepStrictEqual(yield* values(sync, "external"), ["external"])
     }))
 
+  it.scoped("promise 6: restore puts back what can be written, and the database computes the rest", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table notas (
+          id bigint generated always as identity primary key, a text, n numeric, v integer generated always as identity,
+          dobro numeric generated always as (n * 2) stored, js json, "Lista" integer[], updated_at timestamp
+        )`)
+      const table = yield* sync.table("notas")
+      yield* sync.replit.query(
+        `insert into notas (a, n, js, "Lista") values ('a', 1.50, '{"b":1, "a":1}', '[0:1]={7,NULL}'), ('b', 2, null, null)`
+      )
+      yield* sync.cycle
+      for (const side of sides) {
+        yield* sync[side].query(
+          `update notas set a = '${side}', updated_at = '${
+            side === "replit" ? "2024-01-02" : "2024-01-01"
+          }' where id = 1`
+        )
+      }
+      yield* sync.external.query("delete from notas where id = 2")
+      yield* sync.replit.query("update notas set n = 9, updated_at = '2024-01-01' where id = 2")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      for (const side of sides) {
+        for (const { id } of yield* journal(sync, side)) yield* sync[side].database.restore(table, id)
+      }
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(
+        yield* sync.external.query(`select id, a, n, dobro, js, "Lista" from notas order by id`),
+        [
+          { id: 1, a: "external", n: "1.50", dobro: "3.00", js: "{\"b\":1, \"a\":1}", Lista: "[0:1]={7,NULL}" },
+          { id: 2, a: "b", n: "9", dobro: "18", js: null, Lista: null }
+        ]
+      )
+    }))
+
   it.scoped("promise 6: a row that was deleted over an update comes back, and goes again when that is restored", () =>
     Effect.gen(function*() {
       const sync = yield* withRow()

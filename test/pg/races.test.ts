@@ -154,6 +154,26 @@ layer(PgPair.layer, { excludeTestServices: true })("races and crashes", (it) => 
     60_000
   )
 
+  it.scoped("promise 9: an app that locks rows in another order than the batch isn't the one that is aborted", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows
+      const app = yield* sync.external.connect
+      yield* app.query("begin; update notas set a = 'app', updated_at = '2024-03-01' where id = 3")
+      yield* sync.replit.query("update notas set a = 'replit', updated_at = '2024-02-01'")
+      const cycle = yield* Effect.fork(sync.cycle)
+      yield* sync.external.serviceWaits
+      yield* app.query("update notas set a = 'app', updated_at = '2024-03-01' where id = 1")
+      yield* app.query("commit")
+      yield* Fiber.join(cycle)
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.replit.query("select a from notas order by id"), [
+        { a: "app" },
+        { a: "replit" },
+        { a: "app" }
+      ])
+    }))
+
   it.scoped("promise 8: applied and not acknowledged, a batch is applied again as a no-op", () =>
     Effect.gen(function*() {
       const sync = yield* withRows
@@ -211,6 +231,23 @@ layer(PgPair.layer, { excludeTestServices: true })("races and crashes", (it) => 
         { a: "depois" },
         { a: "de volta" }
       ])
+    }))
+
+  it.scoped("promise 4: history that isn't kept (SYNC_RETENTION=0) still knows what was applied and not acknowledged", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas, { settings: { retention: 0 } })
+      yield* sync.replit.query("insert into notas values (1, 'inicio', '2024-01-01')")
+      yield* sync.cycle
+      for (const side of sides) {
+        const kept = `select count(*) as n from vaivem."${sync.schema}.notas_history"`
+        assert.deepStrictEqual(yield* sync[side].query(kept), [{ n: 0 }])
+      }
+      yield* sync.replit.query("update notas set a = 'replit', updated_at = '2999-01-01'")
+      yield* applyAndDie(sync, "replit")
+      yield* sync.external.query("update notas set a = 'external', updated_at = '2024-01-02'")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { updated: 1 } })
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* journaled(sync), [])
     }))
 
   it.scoped("promise 4: applied, not acknowledged, then changed on both sides: a conflict, and the loser is journaled", () =>
@@ -286,6 +323,39 @@ layer(PgPair.layer, { excludeTestServices: true })("races and crashes", (it) => 
         assert.deepStrictEqual(yield* journaled(sync), [])
       }))
   }
+
+  it.scoped("set-up waits for the app's open transactions, and misses nothing of them", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas, { started: false })
+      const app = yield* sync.replit.connect
+      yield* app.query("begin; insert into notas values (1, 'aberta')")
+      const cycle = yield* Effect.fork(sync.cycle)
+      yield* sync.replit.serviceWaits
+      yield* app.query("commit")
+      yield* Fiber.join(cycle)
+      yield* assertConverged(sync)
+      assert.lengthOf(yield* sync.external.rows("notas"), 1)
+    }))
+
+  it.scoped("promise 12: two copies of the service at once lose nothing and do nothing twice", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows
+      const second = yield* synced("select 1", { schema: sync.schema, tables: ["notas"] })
+      for (let round = 0; round < 5; round++) {
+        yield* sync.replit.query(
+          `insert into notas select n, 'r' from generate_series(${round * 100 + 100}, ${round * 100 + 130}) n`
+        )
+        yield* sync.external.query(
+          `insert into notas select n, 'e' from generate_series(${round * 100 + 131}, ${round * 100 + 160}) n`
+        )
+        yield* sync.external.query(`update notas set a = a || '${round}' where id % 3 = 0`)
+        const reports = yield* Effect.all([sync.cycle, second.cycle], { concurrency: 2 })
+        assert.strictEqual(reports[0].push.inserted + reports[1].push.inserted, 31)
+        assert.strictEqual(reports[0].pull.inserted + reports[1].pull.inserted, 30)
+      }
+      yield* assertConverged(sync)
+      yield* assertConverged(second)
+    }))
 
   it.scoped("promise 12: a second service waits for the first one's cycle, or leaves it to it", () =>
     Effect.gen(function*() {

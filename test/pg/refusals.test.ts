@@ -193,6 +193,22 @@ layer(PgPair.layer, { excludeTestServices: true })("promise 7", (it) => {
       yield* assertConverged(sync)
     }))
 
+  it.scoped("promise 7: a row of a wrong type in the middle of a wide batch stops only itself", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced({
+        replit: "create table notas (id integer primary key, a text, b text)",
+        external: "create table notas (id integer primary key, a varchar(5), b text)"
+      })
+      yield* sync.replit.query(
+        "insert into notas select n, 'ok', repeat(md5(n::text), 700) from generate_series(1, 200) n"
+      )
+      yield* sync.replit.query("update notas set a = 'comprido' where id = 60")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 199, quarantined: 1 } })
+      yield* sync.replit.query("update notas set a = 'curto' where id = 60")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+
   it.scoped("promise 7: children come after their parents, whatever the order of the tables, and go before them", () =>
     Effect.gen(function*() {
       const sync = yield* synced(

@@ -80,6 +80,24 @@ it.scopedLive("an older changelog is taken over: unsynced keys travel, deletes t
     )
   }))
 
+it.scopedLive("of rows that both sides changed before the take-over the later stamp wins, pending in the older changelog or not", () =>
+  Effect.gen(function*() {
+    const sync = yield* fresh(older)
+    for (const [id, replit, external] of [["p1", "2024-03-01", "2024-03-02"], ["p2", "2024-03-02", "2024-03-01"]]) {
+      yield* sync.replit.query("update perfis set full_name = 'replit', updated_at = $2 where id = $1", [id, replit])
+      yield* sync.external.query("update perfis set full_name = 'external', updated_at = $2 where id = $1", [
+        id,
+        external
+      ])
+    }
+    yield* sync.cycle
+    yield* assertConverged(sync)
+    assert.deepStrictEqual(
+      yield* sync.external.query("select full_name as winner from perfis where id in ('p1', 'p2') order by id"),
+      [{ winner: "external" }, { winner: "replit" }]
+    )
+  }))
+
 it.scopedLive("an older changelog whose key has the table's own column name, and no operation, is taken over as well", () =>
   Effect.gen(function*() {
     const sync = yield* fresh({

@@ -295,6 +295,21 @@ layer(PgPair.layer, { excludeTestServices: true })("the user's triggers", (it) =
       yield* assertEqual(sync)
     }))
 
+  it.scoped("promise 1: a changed key that the other side's foreign key doesn't let change arrives as insert and delete", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`
+        create table pais (id text primary key, a text);
+        create table filhos (id integer primary key, pai text references pais deferrable initially deferred);`)
+      yield* sync.replit.query(
+        "insert into pais values ('a', 'A'), ('b', 'B'); insert into filhos values (1, 'a'), (2, 'b')"
+      )
+      yield* sync.cycle
+      yield* sync.replit.query("begin; update pais set id = id || '2'; update filhos set pai = pai || '2'; commit")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.external.rows("pais"), ["(a2,A)", "(b2,B)"])
+    }))
+
   it.scoped("promise 1: keys that were swapped, moved on or shifted arrive", () =>
     Effect.gen(function*() {
       const sync = yield* synced("create table notas (id integer primary key deferrable, a text)")

@@ -61,7 +61,7 @@ export const apply = (
 }
 
 /** A staged row beside what is there. */
-interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "stampUs" | "bounces"> {
+interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "changedAt" | "stampUs" | "bounces"> {
   readonly id: RowId
   readonly key: ReadonlyArray<string>
   readonly was: RowId | null
@@ -78,13 +78,14 @@ interface Judged extends ToMerge {
 }
 
 const toMerge = (state: TableState, table: SyncedTable, row: StagedRow): ToMerge => {
-  const { bounces, changeId, number, present, stampUs, values } = row
+  const { bounces, changeId, changedAt, number, present, stampUs, values } = row
   const texts: Row = Object.fromEntries(table.columns.map((name, index) => [name, values[index] ?? null]))
   const key = table.key.map((name) => texts[name]!)
   const id = idOfKey(state.schema, table.key, key)
   return {
     number,
     changeId,
+    changedAt,
     stampUs,
     bounces,
     id,
@@ -125,6 +126,10 @@ const judge = (
     number,
     equal: after === null || before === null ? after === before : isSame(before, after),
     applied: state.history.some((entry) => entry.id === id && entry.origin === source && entry.changeId === changeId),
+    marked: {
+      source: row.changedAt === "-infinity",
+      target: entries.every(({ operation }) => operation === "MARK")
+    },
     source: { present: after !== null, stampUs },
     target: { present: before !== null, stampUs: stampOf(table, before, entries) }
   })

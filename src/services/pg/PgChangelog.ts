@@ -20,7 +20,7 @@ import type {
   Phase,
   Verdict
 } from "../Database.ts"
-import { beforeMerge, explainRefusal } from "./explainRefusal.ts"
+import { beforeMerge, explainRefusal, undoMerge } from "./explainRefusal.ts"
 import { newestMigration } from "./Migrations.ts"
 import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
@@ -117,9 +117,15 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           script: [sql.applying, sql.makeStage]
         })
         const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
-        const kept = yield* judge(tx, sql, options)
+        const kept = yield* judge(tx, sql, options, claim.moves > 0)
         const guarded = table.shapes[session.side].beforeTriggers.length > 0
-        const merged = yield* merge(tx, sql, { moves: claim.moves > 0, guarded, contested: kept.contested }).pipe(
+        const facts = { guarded, contested: kept.contested }
+        const merged = yield* merge(tx, sql, { ...facts, moves: claim.moves > 0 }).pipe(
+          // A key that can't be changed here, for its children's foreign key, may come as an insert and a delete.
+          Effect.catchTag("RowRefused", (error) =>
+            claim.moves === 0
+              ? Effect.fail(error)
+              : Effect.zipRight(tx.script([undoMerge, sql.unlinkAll]), merge(tx, sql, { ...facts, moves: false }))),
           Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
         )
         if (merged.raced) return yield* raced(session, table)
@@ -208,10 +214,16 @@ interface Judged {
 }
 
 /** Locks the target's rows, then, in a second statement, looks for pending changes of the same keys (promise 9). */
-const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, options: ApplyOptions) {
+const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, options: ApplyOptions, moves: boolean) {
   const skip = options.locks === "skip"
-  const results = yield* tx.script([sql.bouncing, skip ? sql.lockSkipping : sql.lockWaiting, sql.judge, sql.locked])
-  const [found, locked] = results.slice(2) as [StatementResult, StatementResult]
+  const results = yield* tx.script([
+    sql.bouncing,
+    skip ? sql.lockSkipping : sql.lockWaiting,
+    ...(moves ? [skip ? sql.lockWasSkipping : sql.lockWasWaiting] : []),
+    sql.judge,
+    sql.locked
+  ])
+  const [found, locked] = results.slice(-2) as [StatementResult, StatementResult]
   const lockedNumbers = locked.rows.map((row) => Number(row.n))
   const verdicts = found.rows.map((row): readonly [number, Verdict] => {
     const contested = contestedOf(row)
@@ -232,6 +244,7 @@ const contestedOf = (row: Row): Contested => ({
   number: Number(row.n),
   equal: row.equal === "t",
   applied: row.applied === "t",
+  marked: { source: row.source_marked === "t", target: row.target_marked === "t" },
   source: versionOf(row.present, row.stamp_us),
   target: versionOf(row.there, row.target_us)
 })

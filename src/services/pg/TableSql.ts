@@ -92,6 +92,11 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const rowHash = `hashtextextended(row(${table.columns.map(hashed).join(", ")})::text collate "C", 1)`
   const keyText = `concat_ws('|', ${key.map((column) => `t.${id(column)}::text`).join(", ")})`
 
+  /**
+   * A mark takes no row lock, so its number can be newer than that of a change that commits later: only if there is
+   * nothing else does it stand for the key, or the late change would pass for the mark that was applied before.
+   */
+  const newestReal = "coalesce(max(p.change_id) filter (where p.operation <> 'MARK'), max(p.change_id))"
   const claimColumns = [
     ...numbers.map((n) => `k${n}`),
     "change_id",
@@ -131,7 +136,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     tIs("x")
   }) as there
       from (
-        select ${ks("p")}, max(p.change_id) as change_id, max(p.changed_at) as changed_at,
+        select ${ks("p")}, ${newestReal} as change_id, max(p.changed_at) as changed_at,
           (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces,
           ${lastWas}
         from ${pending} p ${from}
@@ -152,6 +157,18 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       to_jsonb((select key from claimed order by n desc limit 1))::text as last,
       to_jsonb((select ${keyTexts("o")} from looked o where o.position = l.position))::text as seen
     from l`
+
+  /** A stage row's own key, or the old one of a changed key. */
+  const lockWaiting = (prefix: "k" | "was") =>
+    `select count(*) from (
+      select from ${t} t join pg_temp.vaivem_stage s on ${tIs("s", prefix)} order by s.n for no key update of t) x`
+  const lockSkipping = (prefix: "k" | "was") =>
+    `with locked as (
+        select s.n from ${t} t join pg_temp.vaivem_stage s on ${tIs("s", prefix)}
+        order by s.n for no key update of t skip locked)
+      update pg_temp.vaivem_stage s set verdict = 'locked'
+      where exists (select from ${t} t where ${tIs("s", prefix)}) and not exists (select from locked l where l.n = s.n)`
+  const wasIs = (alias: string) => numbers.map((n) => `${alias}.k${n} = s.was${n}`).join(" and ")
 
   const stageColumns = [
     "n",
@@ -245,17 +262,15 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     /** Tells capture how often the rows of this batch bounced, so that it needn't look at the stage for each write. */
     bouncing: `select set_config('vaivem.bounces', max(s.bounces)::text, true) from pg_temp.vaivem_stage s`,
     /** Locks in key order, so that two of us, or an app that does the same, can't deadlock. */
-    lockWaiting: `select count(*) from (
-      select from ${t} t join pg_temp.vaivem_stage s on ${tIs("s")} order by s.n for no key update of t) x`,
-    lockSkipping: `with locked as (
-        select s.n from ${t} t join pg_temp.vaivem_stage s on ${
-      tIs("s")
-    } order by s.n for no key update of t skip locked)
-      update pg_temp.vaivem_stage s set verdict = 'locked'
-      where exists (select from ${t} t where ${tIs("s")}) and not exists (select from locked l where l.n = s.n)`,
+    lockWaiting: lockWaiting("k"),
+    /** The same for the old rows of changed keys: `move` rewrites them. */
+    lockWasWaiting: lockWaiting("was"),
+    lockSkipping: lockSkipping("k"),
+    lockWasSkipping: lockSkipping("was"),
     /** In a statement of its own after the locks: in one statement the change that the lock waited for is missed. */
     judge: `with found as (
         select s.n, p.newest, t.${id(key[0]!)} is not null as there,
+          s.changed_at = '-infinity' as source_marked, p.changed_at = '-infinity' as target_marked,
           case when t.${id(key[0]!)} is null then ${micros("p.changed_at")} else ${
       stampUs("p.changed_at")
     } end as target_us,
@@ -270,11 +285,13 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         left join ${t} t on ${tIs("s")}
         where ${anyPending} and p.newest is not null and s.verdict is null)
       update pg_temp.vaivem_stage s set newest = f.newest, verdict = 'contested' from found f where s.n = f.n
-      returning s.n, s.present, s.stamp_us, f.there, f.target_us, f.equal, f.applied`,
+      returning s.n, s.present, s.stamp_us, f.there, f.target_us, f.equal, f.applied,
+        f.source_marked, f.target_marked`,
     /** A changed key whose old or new key is contested goes as a delete and an insert. */
     unlinkContested: `update pg_temp.vaivem_stage s set was1 = null
       where s.was1 is not null and (s.verdict is not null or exists (
-        select from ${pending} p where ${numbers.map((n) => `p.k${n} = s.was${n}`).join(" and ")}))`,
+        select from ${pending} p where ${wasIs("p")}))`,
+    unlinkAll: "update pg_temp.vaivem_stage s set was1 = null where s.was1 is not null",
     locked: "select s.n from pg_temp.vaivem_stage s where s.verdict = 'locked'",
     /** $1 numbers, $2 verdicts. */
     setVerdicts: `update pg_temp.vaivem_stage s set verdict = u.verdict
@@ -335,7 +352,10 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     /** Changes of rows that we wrote, made after we judged them: then the batch was judged on stale eyes. */
     raced: `select exists (
       select from pg_temp.vaivem_stage s join ${pending} p on ${same("p", "s")}
-      where ${anyPending} and ${applies} and p.change_id > coalesce(s.newest, 0) and p.bounces = 0) as raced`,
+      where ${anyPending} and ${applies} and p.change_id > coalesce(s.newest, 0) and p.bounces = 0
+      union all
+      select from pg_temp.vaivem_stage s join ${pending} p on ${wasIs("p")}
+      where ${anyPending} and s.was1 is not null and ${applies} and p.bounces = 0) as raced`,
     /** The rows in the way of a batch of one, by the unique index's own columns: number of the constraint is $1. */
     blocker: (columns: ReadonlyArray<string>) =>
       `select to_jsonb(${tKeyTexts})::text as key from ${t} t join pg_temp.vaivem_stage s on ${

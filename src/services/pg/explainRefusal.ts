@@ -7,6 +7,7 @@ import type { TableSql } from "./TableSql.ts"
 
 /** The savepoint to go back to: the stage is there, the failed merge isn't. */
 export const beforeMerge = "savepoint vaivem_merge"
+export const undoMerge = "rollback to savepoint vaivem_merge"
 
 /**
  * Passes a refusal on, with the key of the blocking row where a unique constraint on plain columns says which it is.
@@ -19,7 +20,7 @@ export const explainRefusal = Effect.fn("explainRefusal")(function*(
   error: RowRefused
 ) {
   if (error.sqlState !== "23505" || error.constraint === null) return yield* error
-  yield* tx.script(["rollback to savepoint vaivem_merge"])
+  yield* tx.script([undoMerge])
   const columns = (yield* tx.query(indexColumns, [table.name.schema, table.name.name, error.constraint]))
     .map((row) => row.name)
   const known = columns.filter((name) => name !== null && name !== undefined && table.columns.includes(name))

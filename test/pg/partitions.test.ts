@@ -1,0 +1,82 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { sides } from "../../src/domain/Side.ts"
+import { assertConverged, moved, nothing, PgPair, synced } from "../support/PgPair.ts"
+
+layer(PgPair.layer, { excludeTestServices: true })("partitions", (it) => {
+  it.scoped("promise 1: rows written into partitions directly, moved between them and truncated are logged", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `
+        create table vendas (id integer, ano integer, a text, updated_at timestamptz, primary key (id, ano)) partition by range (ano);
+        create table vendas_1 partition of vendas for values from (2000) to (2010);
+        create table vendas_2 (a text, lixo integer, updated_at timestamptz, ano integer not null, id integer not null);
+        alter table vendas_2 drop lixo;
+        alter table vendas attach partition vendas_2 for values from (2010) to (2020);
+        create table vendas_3 partition of vendas for values from (2020) to (2030) partition by list (id);
+        create table vendas_3_1 partition of vendas_3 default;`,
+        { tables: ["vendas"] }
+      )
+      yield* sync.replit.query("insert into vendas values (1, 2001, 'a'), (2, 2011, 'b'), (3, 2021, 'c')")
+      yield* sync.external.query(
+        "insert into vendas_1 values (4, 2002, 'd'); insert into vendas_2 (id, ano, a) values (5, 2012, 'e'); insert into vendas_3_1 values (6, 2022, 'f')"
+      )
+      assert.deepStrictEqual(moved(yield* sync.cycle), { push: { inserted: 3 }, pull: { inserted: 3 } })
+      yield* assertConverged(sync)
+      yield* sync.external.query(
+        "update vendas set ano = ano + 10 where id in (1, 4); update vendas_2 set a = 'E' where id = 5"
+      )
+      yield* sync.replit.query("update vendas_3 set a = 'C' where id = 3; delete from vendas_2 where id = 2")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.replit.query("truncate vendas_2")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.lengthOf(yield* sync.external.rows("vendas"), 2)
+      for (const side of sides) {
+        yield* sync[side].query("create table vendas_4 partition of vendas for values from (2030) to (2040)")
+      }
+      yield* sync.replit.query("insert into vendas_4 values (9, 2031, 'g')")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.external.query("truncate vendas_4")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.replit.query("truncate vendas")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 11: a partition whose columns stand in another order is applied as sent, beside a user's trigger", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `
+        create table vendas (id integer primary key, a text, b text, n integer, updated_at timestamptz) partition by range (id);
+        create table vendas_1 (n integer, lixo text, updated_at timestamptz, b text, id integer not null, a text);
+        alter table vendas_1 drop lixo;
+        alter table vendas attach partition vendas_1 for values from (0) to (1000);
+        create function muda() returns trigger language plpgsql as $$ begin new.a := new.a || '!'; new.updated_at := now(); return new; end $$;
+        create trigger muda before insert or update on vendas for each row execute function muda()`,
+        { tables: ["vendas"] }
+      )
+      yield* sync.replit.query("insert into vendas values (1, 'a', 'b', 7), (2, 'c', null, 8)")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.external.query("update vendas_1 set b = 'B', n = 9 where id = 1")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("TRUNCATE … CASCADE logs the rows of every table that it empties", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        "create table pais (id integer primary key); create table filhos (id integer primary key, pai integer references pais)"
+      )
+      yield* sync.replit.query("insert into pais values (1), (2); insert into filhos values (1, 1), (2, 1), (3, 2)")
+      yield* sync.cycle
+      yield* sync.external.query("truncate pais cascade")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { deleted: 5 } })
+      yield* assertConverged(sync)
+    }))
+})
