@@ -3,19 +3,7 @@ import { Effect } from "effect"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import * as Copy from "pg-copy-streams"
-import { sides } from "../../src/domain/Side.ts"
-import { quote } from "../../src/domain/TableName.ts"
-import {
-  assertConverged,
-  assertEqual,
-  moved,
-  nothing,
-  perfis,
-  PgPair,
-  type Synced,
-  synced,
-  uuid
-} from "../support/PgPair.ts"
+import { assertConverged, moved, nothing, perfis, PgPair, type Synced, synced } from "../support/PgPair.ts"
 import { asAdmin, connect, freshRole } from "../support/TestPostgres.ts"
 
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz);"

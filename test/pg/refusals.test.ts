@@ -40,7 +40,8 @@ layer(PgPair.layer, { excludeTestServices: true })("promise 7", (it) => {
       assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 298, quarantined: 2 } })
       const found = yield* quarantined(sync, "replit")
       assert.deepStrictEqual(
-        found.map(({ constraint, from, key, sqlState }) => ({ constraint, from, key, sqlState })),
+        found.map(({ constraint, from, key, sqlState }) => ({ constraint, from, key, sqlState }))
+          .sort((one, other) => Number(one.key[0]) - Number(other.key[0])),
         [
           { constraint: "sem_x", from: "replit", key: ["7"], sqlState: "23514" },
           { constraint: null, from: "replit", key: ["200"], sqlState: "22001" }
