@@ -9,8 +9,10 @@ import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { Contested, Verdict } from "../services/Database.ts"
 
 /**
- * Judges contested keys of `table` on their way from `source` to the other side. A mark, made by comparing, is no change: it is in
- * nobody's favour where the other side has a real one, whatever the stamps and the policy say.
+ * Judges contested keys of `table` on their way from `source` to the other side.
+ *
+ * A mark, made by comparing, is no change: it loses to a real one of the other side, whatever the stamps and the policy
+ * say.
  */
 export const resolve = (table: SyncedTable, source: Side) => (contested: Contested): Verdict => {
   if (contested.equal) return "agree"
