@@ -173,7 +173,9 @@ const makeMember = (side: Side, url: Redacted.Redacted, schema: string) =>
     yield* looker.query(pinned)
     yield* app.query(`create schema if not exists ${quote(schema)}`)
     // Functions of the app find its tables by the role's own search_path, also when the service's writes call them.
-    yield* app.query(`alter role current_user set search_path = ${quote(schema)}, public`)
+    yield* app.query(
+      `alter role current_user reset all; alter role current_user set search_path = ${quote(schema)}, public`
+    )
     const database = yield* PgDatabase.make(targetOf(side, url))
     return {
       side,
