@@ -5,10 +5,10 @@
  * It knows the order of a batch (claim, apply, acknowledge) and how to find the row that spoils one. It knows nothing
  * of SQL, of which tables there are, or of quarantine: what is refused is returned, and judged when the cycle ends.
  */
-import { Clock, Effect, Random } from "effect"
+import { Clock, Deferred, Effect, Fiber, Random } from "effect"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import type { Contended, RowRefused, SyncError } from "../domain/SyncError.ts"
-import type { Applied, ApplyOptions, ClaimRequest, Database, Phase } from "../services/Database.ts"
+import type { Applied, ApplyOptions, Claim, ClaimRequest, Database, Phase } from "../services/Database.ts"
 import { resolve } from "./resolve.ts"
 
 /** One table on its way from one side to the other. */
@@ -46,25 +46,51 @@ export interface Propagated {
 /**
  * Passes once over the pending keys of a route, in key order, until none is left.
  *
+ * Batches overlap: while the target merges one, the source claims the next, whose rows are staged already when its turn
+ * comes. A batch that doesn't get through discards the one read ahead.
+ *
  * A refused batch is halved until the row is found, which then is left pending; the batch grows again afterwards. So
  * is one that waits for an open transaction of the app, whose row the next cycle tries again. The
- * batch in hand can't be interrupted (the servers' statement time-outs bound it); between batches the pass can.
+ * batch in hand can't be interrupted (the servers' statement time-outs bound it); the one read ahead can.
  */
 export const propagate = Effect.fn("propagate")(function*(route: Route, options: PropagateOptions) {
-  const total = new Total()
+  const total = new Total(options.onMoved)
   let after: Key | null = null
   const shapes = [route.table.shapes.replit, route.table.shapes.external]
   let rows = shapes.some(({ selfReferencing }) => selfReferencing)
     ? options.batchRowsMax
     : Math.min(options.batchRowsMax, batchRowsStart)
   let locks: ApplyOptions["locks"] = "wait"
+  const next = () => ({ _tag: "Next", phase: route.phase, after, rows }) satisfies ClaimRequest
+  let ahead: Started | null = null
   while (true) {
-    const startedMs = yield* Clock.currentTimeMillis
-    const result: BatchResult = yield* batch(route, { _tag: "Next", phase: route.phase, after, rows }, locks)
+    const started: Started = ahead ?? (yield* start(route, next(), { locks, total }))
+    const { request } = started
+    const claimed = yield* Deferred.await(started.claimed)
+    // A claim that isn't full was the last, most likely: another connection for what comes after isn't worth opening.
+    ahead = claimed !== null && claimed.rows === request.rows && locks === "wait"
+      ? yield* start(
+        route,
+        { ...request, after: claimed.after, rows },
+        { locks, total, turn: Deferred.await(started.merged) }
+      )
+      : null
+    const discardAhead = Effect.suspend(() => {
+      const discarded = ahead
+      ahead = null
+      return discarded === null ? Effect.void : Fiber.interrupt(discarded.fiber)
+    })
+    const result: BatchResult = yield* batch(
+      route,
+      request,
+      { locks, total },
+      Effect.tapError(Fiber.join(started.fiber), () => discardAhead)
+    )
+    if (result._tag !== "Moved") yield* discardAhead
     if (result._tag === "Empty") return total.get()
     if (result._tag === "TooLong") {
-      if (rows === 1) return yield* result.error
-      rows = Math.ceil(rows / 4)
+      if (request.rows === 1) return yield* result.error
+      rows = Math.ceil(request.rows / 4)
       continue
     }
     if (result._tag === "Blocked") locks = "skip"
@@ -81,15 +107,9 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
       if (total.refuse({ key: result.last, error: result.error }) >= refusalsMax) return total.get(true)
       continue
     }
-    total.add(result.applied)
-    yield* options.onMoved?.(result.applied) ?? Effect.void
-    const tookMs = (yield* Clock.currentTimeMillis) - startedMs
-    rows = Math.min(nextRows(rows, result.rows, result.applied.bytes, tookMs), options.batchRowsMax)
-    yield* Effect.logDebug("Moved a batch").pipe(
-      Effect.annotateLogs({ from: route.from.side, rows: result.rows, bytes: result.applied.bytes })
-    )
+    rows = Math.min(nextRows(result), options.batchRowsMax)
   }
-})
+}, Effect.scoped)
 
 /** Tries exactly these keys, by halves where some are refused again. */
 export const propagateKeys = Effect.fn("propagateKeys")(function*(
@@ -97,15 +117,14 @@ export const propagateKeys = Effect.fn("propagateKeys")(function*(
   keys: ReadonlyArray<Key>,
   options: Pick<PropagateOptions, "onMoved"> = {}
 ) {
-  const total = new Total()
+  const total = new Total(options.onMoved)
   const queue: Array<ReadonlyArray<Key>> = keys.length === 0 ? [] : [keys]
   while (queue.length > 0) {
     const some = queue.shift()!
-    const result: BatchResult = yield* batch(route, { _tag: "Keys", phase: route.phase, keys: some })
-    if (result._tag === "Moved") {
-      total.add(result.applied)
-      yield* options.onMoved?.(result.applied) ?? Effect.void
-    }
+    const result: BatchResult = yield* batch(route, { _tag: "Keys", phase: route.phase, keys: some }, {
+      locks: "wait",
+      total
+    })
     if (result._tag === "TooLong" && some.length === 1) return yield* result.error
     if (result._tag === "Moved" || result._tag === "Empty") continue
     if (result._tag === "Blocked" && some.length === 1) continue
@@ -117,7 +136,14 @@ export const propagateKeys = Effect.fn("propagateKeys")(function*(
 
 type BatchResult =
   | { readonly _tag: "Empty" }
-  | { readonly _tag: "Moved"; readonly rows: number; readonly after: Key; readonly applied: Applied }
+  | {
+    readonly _tag: "Moved"
+    readonly rows: number
+    readonly after: Key
+    readonly applied: Applied
+    /** What the batch took by itself, without the wait for its turn. */
+    readonly tookMs: number
+  }
   | {
     readonly _tag: "Refused"
     readonly rows: number
@@ -130,19 +156,52 @@ type BatchResult =
   /** A statement ran into its time-out: fewer rows may pass. */
   | { readonly _tag: "TooLong"; readonly error: Contended }
 
+interface BatchOptions {
+  readonly locks: ApplyOptions["locks"]
+  /** Told of the batch in the moment that it is through. */
+  readonly total: Total
+}
+
+/** A batch on its way in a fiber of its own: one try. */
+interface Started {
+  readonly request: Extract<ClaimRequest, { readonly _tag: "Next" }>
+  /** What was claimed, as soon as the source said it; null when there was nothing, or when the claim failed. */
+  readonly claimed: Deferred.Deferred<Claim | null>
+  /** Done when the target has committed the batch, before the source has acknowledged it. */
+  readonly merged: Deferred.Deferred<void>
+  readonly fiber: Fiber.Fiber<BatchResult, SyncError>
+}
+
+const start = Effect.fnUntraced(function*(
+  route: Route,
+  request: Started["request"],
+  options: BatchOptions & { readonly turn?: Effect.Effect<void> }
+) {
+  const claimed = yield* Deferred.make<Claim | null>()
+  const merged = yield* Deferred.make<void>()
+  const fiber = yield* once(route, request, {
+    ...options,
+    onClaimed: (claim) => Deferred.succeed(claimed, claim),
+    onMerged: Deferred.succeed(merged, undefined)
+  }).pipe(Effect.ensuring(Deferred.succeed(claimed, null)), Effect.forkScoped)
+  return { request, claimed, merged, fiber } satisfies Started
+})
+
 /**
- * Claims, applies and acknowledges once. Losing a race with the app (a key inserted meanwhile, a deadlock) gives
- * everything back and judges again from a new claim, because what was read may be stale; a lock time-out goes on
- * without the locked rows, which stay pending.
+ * Claims, applies and acknowledges until that is through or hopeless; `firstTry` may be on its way already. Losing a
+ * race with the app (a key inserted meanwhile, a deadlock) gives everything back and judges again from a new claim,
+ * because what was read may be stale; a lock time-out goes on without the locked rows, which stay pending.
  */
 const batch = Effect.fn("batch")(function*(
   route: Route,
   request: ClaimRequest,
-  locksAtFirst: ApplyOptions["locks"] = "wait"
+  options: BatchOptions,
+  firstTry?: Effect.Effect<BatchResult, SyncError>
 ) {
-  let locks = locksAtFirst
+  let locks = options.locks
   for (let attempt = 1;; attempt++) {
-    const tried = yield* Effect.either(once(route, request, locks))
+    const trying = attempt === 1 && firstTry !== undefined ? firstTry : once(route, request, { ...options, locks })
+    const tried = yield* Effect.either(trying)
     if (tried._tag === "Right") return tried.right
     const error: SyncError = tried.left
     if (error._tag === "Contended" && error.reason === "statement-timeout") {
@@ -154,40 +213,67 @@ const batch = Effect.fn("batch")(function*(
   }
 })
 
-const once = (route: Route, request: ClaimRequest, locks: ApplyOptions["locks"]) =>
-  Effect.gen(function*() {
-    const claim = yield* route.from.claim(route.table, request)
-    if (claim === null) return { _tag: "Empty" } satisfies BatchResult as BatchResult
-    const judge = resolve(route.table, route.from.side)
-    const applied = yield* route.to.apply(route.table, claim, { judge, locks }).pipe(
-      Effect.catchTag("RowRefused", (error) => Effect.succeed(error)),
-      Effect.catchIf(
-        (error) => locks === "skip" && error._tag === "Contended" && error.reason === "lock-timeout",
-        () => Effect.succeed(null)
+interface TryOptions extends BatchOptions {
+  /** The batch before this one has been merged. Until then this one is staged, holds no lock, and can be interrupted. */
+  readonly turn?: Effect.Effect<void>
+  readonly onClaimed?: (claim: Claim | null) => Effect.Effect<unknown>
+  readonly onMerged?: Effect.Effect<unknown>
+}
+
+const once = (route: Route, request: ClaimRequest, { locks, total, ...options }: TryOptions) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.scoped(Effect.gen(function*() {
+      const startedMs = yield* Clock.currentTimeMillis
+      const claim = yield* route.from.claim(route.table, request)
+      yield* options.onClaimed?.(claim) ?? Effect.void
+      if (claim === null) return { _tag: "Empty" } satisfies BatchResult as BatchResult
+      let waitedMs = 0
+      const turn = options.turn === undefined ? Effect.void : Effect.gen(function*() {
+        const sinceMs = yield* Clock.currentTimeMillis
+        yield* restore(options.turn ?? Effect.void)
+        waitedMs = (yield* Clock.currentTimeMillis) - sinceMs
+      })
+      const applied = yield* route.to.apply(route.table, claim, {
+        judge: resolve(route.table, route.from.side),
+        locks,
+        turn
+      }).pipe(
+        Effect.catchTag("RowRefused", (error) => Effect.succeed(error)),
+        Effect.catchIf(
+          (error) => locks === "skip" && error._tag === "Contended" && error.reason === "lock-timeout",
+          () => Effect.succeed(null)
+        )
       )
-    )
-    const { after, last, rows } = claim
-    if (applied === null) return { _tag: "Blocked", rows, after } satisfies BatchResult as BatchResult
-    if ("_tag" in applied) {
-      return { _tag: "Refused", rows, last, after, error: applied } satisfies BatchResult as BatchResult
-    }
-    yield* claim.acknowledge(applied.kept)
-    return { _tag: "Moved", rows, after, applied } satisfies BatchResult as BatchResult
-  }).pipe(Effect.scoped, Effect.uninterruptible)
+      const { after, last, rows } = claim
+      if (applied === null) return { _tag: "Blocked", rows, after } satisfies BatchResult as BatchResult
+      if ("_tag" in applied) {
+        return { _tag: "Refused", rows, last, after, error: applied } satisfies BatchResult as BatchResult
+      }
+      yield* options.onMerged ?? Effect.void
+      yield* claim.acknowledge(applied.kept)
+      yield* total.add(applied)
+      const tookMs = (yield* Clock.currentTimeMillis) - startedMs - waitedMs
+      yield* Effect.logDebug("Moved a batch").pipe(
+        Effect.annotateLogs({ from: route.from.side, rows, bytes: applied.bytes, tookMs, waitedMs })
+      )
+      return { _tag: "Moved", rows, after, applied, tookMs } satisfies BatchResult as BatchResult
+    }))
+  )
 
 /**
- * A transaction on the target should take about a second (promise 9): halve what took longer than 1.5 s, and go up by
- * fours as long as it takes less than a third of one. Wide rows bound it by bytes.
+ * A batch should take about a second (promise 9: so long may its rows be locked on the target): in proportion to what
+ * the last one took, at most four times as many. Wide rows bound it by bytes.
  */
-const nextRows = (wanted: number, rows: number, bytes: number, tookMs: number): number => {
-  if (tookMs > 1_500) return Math.max(Math.ceil(rows / 2), 1)
-  const byBytes = Math.max(1, Math.floor(batchBytes / Math.max(1, bytes / rows)))
-  return Math.min(tookMs < 350 ? wanted * 4 : wanted, byBytes)
+const nextRows = ({ applied: { bytes }, rows, tookMs }: Extract<BatchResult, { readonly _tag: "Moved" }>): number => {
+  const byTime = Math.ceil(rows * Math.min(4, batchMs / Math.max(1, tookMs)))
+  const byBytes = Math.floor(batchBytes / Math.max(1, bytes / rows))
+  return Math.max(1, Math.min(byTime, byBytes))
 }
 
 /** Small at first: nobody knows yet how wide the rows are. */
 const batchRowsStart = 500
 const batchBytes = 32_000_000
+const batchMs = 1_000
 const attemptsMax = 6
 /** Most rows that one pass may find refused: finding one costs about two batches. */
 const refusalsMax = 100
@@ -196,8 +282,19 @@ class Total {
   private sum = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, bytes: 0 }
   private refused: Array<RefusedRow> = []
 
-  add(moved: Omit<Propagated, "refused" | "cutShort">) {
-    for (const name of ["inserted", "updated", "deleted", "conflicts", "bytes"] as const) this.sum[name] += moved[name]
+  private readonly onMoved: PropagateOptions["onMoved"]
+
+  constructor(onMoved: PropagateOptions["onMoved"]) {
+    this.onMoved = onMoved
+  }
+
+  add(applied: Applied): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      for (const name of ["inserted", "updated", "deleted", "conflicts", "bytes"] as const) {
+        this.sum[name] += applied[name]
+      }
+      return this.onMoved?.(applied) ?? Effect.void
+    })
   }
 
   refuse(row: RefusedRow): number {

@@ -202,6 +202,8 @@ export interface ApplyOptions {
   readonly judge: (contested: Contested) => Verdict
   /** `skip` leaves rows that the app has locked pending, after a lock time-out (promise 9). */
   readonly locks: "wait" | "skip"
+  /** Waited for when the rows are staged and nothing is locked or judged yet: an earlier batch goes first. */
+  readonly turn?: Effect.Effect<void>
 }
 
 /** A key that is pending on the target too. */

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect } from "effect"
 import { assertConverged, assertEqual, moved, nothing, perfis, PgPair, synced, uuid } from "../support/PgPair.ts"
 
 layer(PgPair.layer, { excludeTestServices: true })("what arrives", (it) => {
@@ -48,10 +48,9 @@ layer(PgPair.layer, { excludeTestServices: true })("what arrives", (it) => {
 
   it.scoped("promise 10: neither role's nor database's settings change a value on its way", () =>
     Effect.gen(function*() {
-      const urls = yield* PgPair
       const sync = yield* synced(odd, { started: false })
       const settings: ReadonlyArray<readonly [string, string, string]> = [
-        ["datestyle", "'SQL, DMY'", "'German'"],
+        ["datestyle", "'SQL, MDY'", "'German'"],
         ["intervalstyle", "sql_standard", "iso_8601"],
         ["timezone", "'America/Sao_Paulo'", "'Asia/Kolkata'"],
         ["extra_float_digits", "-10", "-15"],
@@ -63,10 +62,7 @@ layer(PgPair.layer, { excludeTestServices: true })("what arrives", (it) => {
       const set = (side: "replit" | "external", column: 1 | 2) =>
         Effect.forEach(
           settings,
-          (setting) =>
-            sync[side].query(
-              `alter role ${new URL(Redacted.value(urls[side])).username} set ${setting[0]} = ${setting[column]}`
-            )
+          (setting) => sync[side].query(`alter role current_user set ${setting[0]} = ${setting[column]}`)
         )
       yield* set("replit", 1)
       yield* set("external", 2)
@@ -76,9 +72,6 @@ layer(PgPair.layer, { excludeTestServices: true })("what arrives", (it) => {
       yield* sync.external.query("update valores set txt = 'volta'")
       yield* sync.cycle
       yield* assertConverged(sync)
-      for (const side of ["replit", "external"] as const) {
-        yield* sync[side].query(`alter role ${new URL(Redacted.value(urls[side])).username} reset all`)
-      }
     }))
 
   it.scoped("promise 10: a text of 5 MB and a row of many large values arrive", () =>
@@ -239,7 +232,7 @@ const oddRows = `
      '08:00:2b:01:02:03', '10101', '', '<a b="c">&lt;x</a>', 'azul', 1, row(1, 'a,"b'), '[1,5)', '{[2020-01-01 00:00+00,2021-01-01 00:00+00)}',
      'a:1 b:2A', 12.34, 'x', 4294967295),
     (2, '', '', '', 'Infinity', 0.00000, 'Infinity', '1e-320', '{"b" : 1,  "a":2, "a":3}', 'null', '', '{}', '{}',
-     '-infinity', 'infinity', '-infinity', '00:00', '00:00+00', '00:00', null, false, null, null, null, null,
+     '-infinity', 'infinity', '-infinity', '00:00', '00:00+00', '-3 days -04:05:06', null, false, null, null, null, null,
      null, null, '1', 'plain', 'VERDE', null, row(null, ''), 'empty', '{}', '', -0.01, '', 0),
     (4, '\\N', '\\.', '\\', '-Infinity', -0.00001, '3.4028235e38', '0.1', '"x"', '{"a": {"b": [null, true]}}', '\\x5c78', '{{1,2},{3,4}}',
      '{{a,b},{NULL,"null"}}', '0001-01-01 00:00:00 BC', '294276-12-31 23:59:59.999999+00', '4714-11-24 BC', '23:59:59.999999',

@@ -79,9 +79,10 @@ layer(PgPair.layer, { excludeTestServices: true })("conflicts", (it) => {
       const sync = yield* synced({
         replit: "create table notas (id integer primary key, a text, updated_at timestamp)",
         external: notas
-      })
+      }, { started: false })
       for (const side of sides) {
-        yield* sync[side].query(`set timezone = '${side === "replit" ? "Asia/Tokyo" : "America/Lima"}'`)
+        const zone = side === "replit" ? "Asia/Tokyo" : "America/Lima"
+        yield* sync[side].query(`set timezone = '${zone}'; alter role current_user set timezone = '${zone}'`)
       }
       yield* sync.replit.query("insert into notas values (1, 'inicio')")
       yield* sync.cycle

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, Ref, TestClock } from "effect"
 import type { SyncedTable } from "../../src/domain/SyncedTable.ts"
 import { Contended, type SyncError, Unavailable } from "../../src/domain/SyncError.ts"
 import type { Route } from "../../src/programs/propagate.ts"
@@ -189,6 +189,66 @@ describe("propagate", () => {
       assert.deepStrictEqual(yield* waiting(ready.replit, ready.perfis), ["b"])
       assert.deepInclude(yield* propagate(through, all), { inserted: 1, updated: 0, conflicts: 0 })
       assert.deepStrictEqual(yield* waiting(ready.replit, ready.perfis), [])
+    }))
+
+  it.scoped("claims the next batch while the target merges the one before, and merges them in order", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(memoryPair)
+      yield* insert(ready, ["a", "b", "c", "d"])
+      const [claims, applies] = [yield* Ref.make(0), yield* Ref.make(0)]
+      const claimedAhead = yield* Deferred.make<void>()
+      const from = FaultyDatabase.make(ready.replit.database, {
+        before: () => Effect.void,
+        after: ({ verb }) =>
+          Effect.gen(function*() {
+            if (verb === "claim" && (yield* Ref.updateAndGet(claims, (sum) => sum + 1)) === 2) {
+              yield* Deferred.succeed(claimedAhead, undefined)
+            }
+          })
+      })
+      const to = FaultyDatabase.make(ready.external.database, {
+        before: ({ verb }) =>
+          Effect.gen(function*() {
+            // The first waits until the second was claimed; the second then is staged, and must not go in before.
+            if (verb !== "apply" || (yield* Ref.updateAndGet(applies, (sum) => sum + 1)) !== 1) return
+            yield* Deferred.await(claimedAhead)
+            for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow()
+            assert.deepStrictEqual(yield* idsThere(ready), [])
+          }),
+        after: () => Effect.void
+      })
+      const moved = yield* propagate({ ...push(ready, ready.perfis, "upserts", to), from }, { batchRowsMax: 2 })
+      assert.strictEqual(moved.inserted, 4)
+      assert.deepStrictEqual(yield* waiting(ready.replit, ready.perfis), [])
+    }))
+
+  it.scoped("promise 9: a batch that has to be judged again discards what was read ahead of it", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(memoryPair)
+      yield* insert(ready, ["a", "b", "c", "d"])
+      const calls: Array<string> = []
+      const from = FaultyDatabase.make(ready.replit.database, {
+        before: ({ verb }) => Effect.sync(() => calls.push(verb)),
+        after: () => Effect.void
+      })
+      const to = FaultyDatabase.make(ready.external.database, {
+        before: ({ verb }) =>
+          Effect.gen(function*() {
+            if (verb !== "apply" || calls.includes("raced")) return
+            for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow()
+            // By now the second batch, c and d, is read. One more row makes the first one end at another key.
+            yield* Effect.orDie(insert(ready, ["aa"]))
+            calls.push("raced")
+            return yield* contended("key-race")
+          }),
+        after: () => Effect.void
+      })
+      const through = { ...push(ready, ready.perfis, "upserts", to), from }
+      const moved = yield* running(propagate(through, { batchRowsMax: 2 }))
+      assert.deepInclude(moved, { inserted: 5, updated: 0, refused: [] })
+      assert.deepStrictEqual(yield* idsThere(ready), ["a", "aa", "b", "c", "d"])
+      assert.deepStrictEqual(yield* waiting(ready.replit, ready.perfis), [])
+      assert.lengthOf(calls.slice(0, calls.indexOf("raced")).filter((verb) => verb === "claim"), 2)
     }))
 
   it.scoped("finishes the batch in hand when it is interrupted", () =>

@@ -19,7 +19,7 @@ import * as PgDatabase from "../../src/services/PgDatabase.ts"
 import { ReplitDb } from "../../src/services/ReplitDb.ts"
 import { type Settings, SyncConfig } from "../../src/services/SyncConfig.ts"
 import type { TestClient, TestSqlError } from "./TestClient.ts"
-import { connect, freshPair } from "./TestPostgres.ts"
+import { connect, freshPair, query as queryOnce } from "./TestPostgres.ts"
 
 /** Two databases of one server by their owners' URLs. Tests of one file share them, each with a schema of its own. */
 export class PgPair extends Context.Tag("test/PgPair")<PgPair, Readonly<Record<Side, Redacted.Redacted>>>() {
@@ -167,15 +167,16 @@ const counted = (moved: Moved) =>
 
 const makeMember = (side: Side, url: Redacted.Redacted, schema: string) =>
   Effect.gen(function*() {
+    // Functions of the app find its tables by the role's own search_path, also when the service's writes call them.
+    yield* queryOnce(
+      url,
+      `alter role current_user reset all; alter role current_user set search_path = ${quote(schema)}, public`
+    )
     const client = Effect.tap(connect(url), ({ query }) => query(`set search_path = ${quote(schema)}, public`))
     const app = yield* client
     const looker = yield* client
     yield* looker.query(pinned)
     yield* app.query(`create schema if not exists ${quote(schema)}`)
-    // Functions of the app find its tables by the role's own search_path, also when the service's writes call them.
-    yield* app.query(
-      `alter role current_user reset all; alter role current_user set search_path = ${quote(schema)}, public`
-    )
     const database = yield* PgDatabase.make(targetOf(side, url))
     return {
       side,

@@ -51,6 +51,7 @@ export const make = (connection: Connection): Changelog => {
       const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(claimed.stream))
       const staged = yield* StagedRow.decodeChunks(table, chunks)
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+      yield* options.turn ?? Effect.void
       return yield* step(store, (nowUs) => ({
         bytes,
         ...apply(store, tableOf(store, table), table, staged, options, nowUs)

@@ -117,6 +117,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           script: [sql.applying, sql.makeStage]
         })
         const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
+        yield* options.turn ?? Effect.void
         const kept = yield* judge(tx, sql, options, claim.moves > 0)
         const guarded = table.shapes[session.side].beforeTriggers.length > 0
         const facts = { guarded, contested: kept.contested }
