@@ -17,6 +17,7 @@ import type { Contested, Verdict } from "../services/Database.ts"
 export const resolve = (table: SyncedTable, source: Side) => (contested: Contested): Verdict => {
   if (contested.equal) return "agree"
   if (contested.applied) return "seen"
+  if (contested.known) return "supersede"
   if (contested.marked.source !== contested.marked.target) return contested.marked.source ? "keep" : "overwrite"
   const versions = source === "replit"
     ? { replit: contested.source, external: contested.target }

@@ -191,6 +191,11 @@ export interface Claim {
   /** The rows in the wire form of domain/StagedRow.ts (COPY text). Can be consumed once. */
   readonly stream: Stream.Stream<Uint8Array, SyncError>
   /**
+   * Of these numbers, the newest change of the other side that this side's history holds as applied. What is pending
+   * here was changed after that: so the other side's change is known here, although it may not be acknowledged yet.
+   */
+  readonly known: (numbers: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, bigint>, SyncError>
+  /**
    * Moves exactly what was read from the queue to history and commits; keys numbered in `kept` stay pending. Changes
    * made meanwhile were not read and stay pending too. Also takes acknowledged keys out of quarantine.
    */
@@ -214,6 +219,8 @@ export interface Contested {
   readonly equal: boolean
   /** The target's history has the claimed change already: it was applied, the acknowledgement got lost. */
   readonly applied: boolean
+  /** The source had the target's newest change already and changed the row after that; its acknowledgement got lost. */
+  readonly known: boolean
   /** The side's only pending entry is a mark, made by comparing: that is no change, and loses to any real one. */
   readonly marked: { readonly source: boolean; readonly target: boolean }
   readonly source: Version
@@ -223,10 +230,11 @@ export interface Contested {
 /**
  * - `agree`: same content; both sides' pending entries are settled.
  * - `seen`: applied before; the source is acknowledged, the target's newer change stays pending.
+ * - `supersede`: the source's change was made on top of the target's; that one is overwritten, settled, and no loser.
  * - `overwrite`: the source wins; the target's version is journaled, overwritten and its pending entries are settled.
  * - `keep`: the target wins; nothing happens and nothing is acknowledged.
  */
-export type Verdict = "agree" | "seen" | "overwrite" | "keep"
+export type Verdict = "agree" | "seen" | "supersede" | "overwrite" | "keep"
 
 export interface Applied {
   readonly inserted: number

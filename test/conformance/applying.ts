@@ -1,7 +1,7 @@
 /** Conformance: what arrives, what is contested, and what is refused. */
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Contested, Verdict } from "../../src/services/Database.ts"
+import type { ApplyOptions, Contested, Verdict } from "../../src/services/Database.ts"
 import type { MakePair } from "./Pair.ts"
 import { move, next, settleAll, setUp, waiting } from "./Pair.ts"
 
@@ -95,6 +95,7 @@ export const applying = (makePair: MakePair) => {
         number: 1,
         equal: false,
         applied: false,
+        known: false,
         marked: { source: false, target: false },
         source: { present: true, stampUs: us + 2n },
         target: { present: true, stampUs: us + 1n }
@@ -176,6 +177,28 @@ export const applying = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* waiting(external, perfis), ["a"])
       yield* move(external, replit, perfis, "upserts", { judge: never })
       assert.strictEqual((yield* replit.app.rows(perfis.name))[0]!["nome"], "2")
+    }))
+
+  it.scopedLive("a change made on top of the target's own, not yet acknowledged, supersedes it and journals nothing", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      for (const id of ["a", "b"]) yield* external.app.insert(perfis.name, { id, nome: "1", updated_at: late })
+      yield* move(external, replit, perfis, "upserts", { acknowledge: false })
+      for (const id of ["a", "b"]) yield* replit.app.update(perfis.name, [id], { nome: "2", updated_at: early })
+      // This one went on after all: now both sides have changes that the other one doesn't know.
+      yield* external.app.update(perfis.name, ["b"], { nome: "3" })
+      const asked: Array<boolean> = []
+      const judge: ApplyOptions["judge"] = ({ known }) => {
+        asked.push(known)
+        return known ? "supersede" : "keep"
+      }
+      const applied = yield* move(replit, external, perfis, "upserts", { judge })
+      assert.deepStrictEqual(asked, [true, false])
+      assert.deepInclude(applied, { updated: 1, conflicts: 0, kept: [2] })
+      assert.deepStrictEqual((yield* external.app.rows(perfis.name)).map(({ nome }) => nome), ["2", "3"])
+      assert.deepStrictEqual(yield* waiting(external, perfis), ["b"])
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b"])
+      assert.deepStrictEqual(yield* external.database.conflicts({ limit: 10 }), [])
     }))
 
   it.scopedLive("a change made after the one that was applied is not taken for it", () =>

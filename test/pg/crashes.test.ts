@@ -89,6 +89,8 @@ layer(PgPair.layer, { excludeTestServices: true })("crashes", (it) => {
         { a: "depois" },
         { a: "de volta" }
       ])
+      // What Replit had applied before it changed the row is no loser, although nobody had acknowledged it.
+      assert.deepStrictEqual(yield* journaled(sync), [])
     }))
 
   it.scoped("promise 4: history that isn't kept (SYNC_RETENTION=0) still knows what was applied and not acknowledged", () =>

@@ -122,7 +122,7 @@ describe("TestPostgres", () => {
         yield* query(database, `create table perfis (id int primary key); grant all on perfis to ${role.name}`)
         const { query: ask } = yield* connect(role.url)
         const [names] = yield* ask<{ user: string; database: string }>(
-          `select current_user as "user", current_database() as database from perfis right join (select) on true`
+          `select current_user as "user", current_database() as database from perfis right join (select) nobody on true`
         )
         return names!
       }))

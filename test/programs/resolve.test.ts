@@ -9,6 +9,7 @@ const contested = (changes: Partial<Contested>): Contested => ({
   number: 1,
   equal: false,
   applied: false,
+  known: false,
   marked: { source: false, target: false },
   source: { present: true, stampUs: 1n },
   target: { present: true, stampUs: 2n },
@@ -25,6 +26,10 @@ describe("resolve", () => {
   it("promise 4: agrees where the content is equal, and acknowledges what was applied before", () => {
     assert.strictEqual(resolve(table, "replit")(contested({ equal: true, applied: true })), "agree")
     assert.strictEqual(resolve(table, "replit")(contested({ applied: true })), "seen")
+    assert.strictEqual(
+      resolve({ ...table, policy: "external-wins" }, "replit")(contested({ known: true })),
+      "supersede"
+    )
   })
 
   it("promise 4: a mark loses to any real change, whatever the stamps and the policy say", () => {

@@ -38,6 +38,7 @@ export const make = (database: Database, faults: Faults): Database => {
         claim === null ? null : ({
           ...claim,
           stream: Stream.unwrap(Effect.as(faults.before({ side, verb: "stream" }), claim.stream)),
+          known: (numbers) => faulty("known", claim.known(numbers)),
           acknowledge: (kept) => faulty("acknowledge", claim.acknowledge(kept))
         }))
   }

@@ -29,7 +29,8 @@ const container = Effect.gen(function*() {
     ),
     (started) => Effect.promise(() => started.stop())
   )
-  return started.getConnectionUri()
+  // The container is reached by the address of Docker's bridge, where the service would ask for TLS.
+  return `${started.getConnectionUri()}?sslmode=disable`
 })
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {

@@ -6,7 +6,7 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import type { Answer, Changelog, Claim, ClaimRequest, Question } from "../Database.ts"
-import { apply } from "./apply.ts"
+import { apply, contestedNumbers } from "./apply.ts"
 import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
 import type { PendingKey } from "./Queue.ts"
 import {
@@ -52,9 +52,11 @@ export const make = (connection: Connection): Changelog => {
       const staged = yield* StagedRow.decodeChunks(table, chunks)
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
       yield* options.turn ?? Effect.void
+      const contested = yield* step(store, () => contestedNumbers(tableOf(store, table), table, staged))
+      const known = contested.length === 0 ? new Map<number, bigint>() : yield* claimed.known(contested)
       return yield* step(store, (nowUs) => ({
         bytes,
-        ...apply(store, tableOf(store, table), table, staged, options, nowUs)
+        ...apply(store, tableOf(store, table), table, staged, known, options, nowUs)
       }))
     }),
     finish: Effect.fn("MemoryDatabase.finish")((run) =>
@@ -126,6 +128,16 @@ const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, requ
       consumed = true
       return Stream.fromChunk(chunksOf(new TextEncoder().encode(lines)))
     }),
+    known: Effect.fn("MemoryDatabase.known")((numbers) =>
+      step(store, () => {
+        const { history } = tableOf(store, table)
+        return new Map(numbers.flatMap((number) => {
+          const id = read.entries[number - 1]![0]!.id
+          const theirs = history.filter((entry) => entry.id === id && entry.origin !== store.side)
+          return theirs.length === 0 ? [] : [[number, newestOf(theirs)] as const]
+        }))
+      })
+    ),
     acknowledge: Effect.fn("MemoryDatabase.acknowledge")((kept) =>
       step(store, (nowUs) => {
         if (!open) throw new Error("The claim was acknowledged or given up before.")
@@ -233,6 +245,9 @@ const acknowledge = (
   settle(store, state, settled.flat(), nowUs)
   for (const { id } of settled.flat()) unblock(state, id, nowUs)
 }
+
+const newestOf = (entries: ReadonlyArray<{ readonly changeId: bigint }>): bigint =>
+  entries.reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n)
 
 /** Short, so that readers meet lines that are cut anywhere. */
 const chunksOf = (bytes: Uint8Array): Chunk.Chunk<Uint8Array> =>

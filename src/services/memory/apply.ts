@@ -19,6 +19,7 @@ export const apply = (
   state: TableState,
   table: SyncedTable,
   staged: ReadonlyArray<StagedRow>,
+  known: ReadonlyMap<number, bigint>,
   options: ApplyOptions,
   nowUs: bigint
 ): Omit<Applied, "bytes"> => {
@@ -27,11 +28,11 @@ export const apply = (
   const transaction = new Transaction(store, nowUs, { state, bounces })
   try {
     const unlocked = lock(transaction, state, rows, options.locks)
-    const judged = unlocked.map((row) => judge(store, state, table, row, options.judge))
+    const judged = unlocked.map((row) => judge(store, state, table, row, known, options.judge))
     const merged = merge(
       transaction,
       state,
-      judged.filter(({ verdict }) => verdict === "apply" || verdict === "overwrite")
+      judged.filter(({ verdict }) => verdict === "apply" || verdict === "overwrite" || verdict === "supersede")
     )
     const overwritten = judged.filter(({ verdict }) => verdict === "overwrite")
     for (const row of overwritten) {
@@ -59,6 +60,16 @@ export const apply = (
     throw thrown
   }
 }
+
+/** Numbers of the rows whose keys are pending here too. */
+export const contestedNumbers = (
+  state: TableState,
+  table: SyncedTable,
+  staged: ReadonlyArray<StagedRow>
+): ReadonlyArray<number> =>
+  staged.map((row) => toMerge(state, table, row)).filter(({ entries }) => entries.length > 0).map(({ number }) =>
+    number
+  )
 
 /** A staged row beside what is there. */
 interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "changedAt" | "stampUs" | "bounces"> {
@@ -117,6 +128,7 @@ const judge = (
   state: TableState,
   table: SyncedTable,
   row: ToMerge,
+  known: ReadonlyMap<number, bigint>,
   verdictOn: ApplyOptions["judge"]
 ): Judged => {
   const { after, before, changeId, entries, id, number, stampUs } = row
@@ -126,6 +138,7 @@ const judge = (
     number,
     equal: after === null || before === null ? after === before : isSame(before, after),
     applied: state.history.some((entry) => entry.id === id && entry.origin === source && entry.changeId === changeId),
+    known: entries.every(({ changeId: theirs }) => theirs <= (known.get(number) ?? 0n)),
     marked: {
       source: row.changedAt === "-infinity",
       target: entries.every(({ operation }) => operation === "MARK")

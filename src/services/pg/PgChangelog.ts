@@ -118,7 +118,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         })
         const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
         yield* options.turn ?? Effect.void
-        const kept = yield* judge(tx, sql, options, claim.moves > 0)
+        const kept = yield* judge(tx, sql, claim, options)
         const guarded = table.shapes[session.side].beforeTriggers.length > 0
         const facts = { guarded, contested: kept.contested }
         const merged = yield* merge(tx, sql, { ...facts, moves: claim.moves > 0 }).pipe(
@@ -186,6 +186,11 @@ const claimOf = (tx: Transaction, sql: TableSql, phase: Phase, found: Row, after
     last,
     after: after ?? last,
     stream: tx.copyTo(sql.copyClaim(phase)),
+    known: (numbers) =>
+      Effect.map(
+        tx.query(sql.known, [numbers]),
+        (rows) => new Map(rows.map((row) => [Number(row.n), BigInt(String(row.newest))]))
+      ),
     acknowledge: (kept) =>
       Effect.zipRight(
         kept.length === 0 ? Effect.void : tx.query(sql.keepClaimed, [kept]),
@@ -215,7 +220,8 @@ interface Judged {
 }
 
 /** Locks the target's rows, then, in a second statement, looks for pending changes of the same keys (promise 9). */
-const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, options: ApplyOptions, moves: boolean) {
+const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, claim: Claim, options: ApplyOptions) {
+  const moves = claim.moves > 0
   const skip = options.locks === "skip"
   const results = yield* tx.script([
     sql.bouncing,
@@ -226,8 +232,11 @@ const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, optio
   ])
   const [found, locked] = results.slice(-2) as [StatementResult, StatementResult]
   const lockedNumbers = locked.rows.map((row) => Number(row.n))
+  // The source is asked about those that are neither equal nor applied; most batches have none.
+  const open = found.rows.filter(({ applied, equal }) => applied !== "t" && equal !== "t").map(({ n }) => Number(n))
+  const known = open.length === 0 ? new Map<number, bigint>() : yield* claim.known(open)
   const verdicts = found.rows.map((row): readonly [number, Verdict] => {
-    const contested = contestedOf(row)
+    const contested = contestedOf(row, known.get(Number(row.n)))
     return [contested.number, options.judge(contested)]
   })
   if (verdicts.length > 0) {
@@ -241,10 +250,11 @@ const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, optio
   } satisfies Judged
 })
 
-const contestedOf = (row: Row): Contested => ({
+const contestedOf = (row: Row, known: bigint | undefined): Contested => ({
   number: Number(row.n),
   equal: row.equal === "t",
   applied: row.applied === "t",
+  known: known !== undefined && BigInt(String(row.newest)) <= known,
   marked: { source: row.source_marked === "t", target: row.target_marked === "t" },
   source: versionOf(row.present, row.stamp_us),
   target: versionOf(row.there, row.target_us)

@@ -81,8 +81,10 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const tTexts = rowTexts(shape.columns.map((column) => column.name), (column) => `t.${id(column)}`)
   const sTexts = rowTexts(table.columns, (column) => `s.${staged(column)}`)
 
-  /** Rows that the merge writes: uncontested, or contested and won by the source. */
-  const applies = "(s.verdict is null or s.verdict = 'overwrite')"
+  /** Rows that the merge writes: uncontested, or contested and not left to the target. */
+  const applies = "(s.verdict is null or s.verdict in ('overwrite', 'supersede'))"
+  /** Of the contested ones, those after which nothing of the target's is pending any more. */
+  const settles = "s.verdict in ('overwrite', 'supersede', 'agree')"
   /** The same text on both sides for the same value: a time without zone is read as UTC where the types differ. */
   const hashed = (column: string) => {
     const other = table.shapes[opposite(side)].columns.find((found) => found.name === column)
@@ -239,6 +241,10 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       }
       from pg_temp.vaivem_claim c ${phase === "upserts" ? `join ${t} t on ${tIs("c")}` : ""}
       order by c.n) to stdout`,
+    /** $1 numbers; the newest change of the other side that was applied here. */
+    known: `select c.n, max(h.source_change_id)::text as newest
+      from pg_temp.vaivem_claim c join ${history} h on ${same("h", "c")} and h.source_change_id is not null
+      where c.n = any ($1::int[]) group by c.n`,
     /** $1 numbers that stay pending. */
     keepClaimed: "delete from pg_temp.vaivem_claim c where c.n = any ($1::int[])",
     acknowledge: [
@@ -285,7 +291,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         left join ${t} t on ${tIs("s")}
         where ${anyPending} and p.newest is not null and s.verdict is null)
       update pg_temp.vaivem_stage s set newest = f.newest, verdict = 'contested' from found f where s.n = f.n
-      returning s.n, s.present, s.stamp_us, f.there, f.target_us, f.equal, f.applied,
+      returning s.n, s.newest, s.present, s.stamp_us, f.there, f.target_us, f.equal, f.applied,
         f.source_marked, f.target_marked`,
     /** A changed key whose old or new key is contested goes as a delete and an insert. */
     unlinkContested: `update pg_temp.vaivem_stage s set was1 = null
@@ -330,11 +336,11 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     settle: [
       `with gone as (
          delete from ${pending} p using pg_temp.vaivem_stage s
-         where s.verdict in ('overwrite', 'agree') and ${same("p", "s")} and p.change_id <= s.newest returning p.*)
+         where ${settles} and ${same("p", "s")} and p.change_id <= s.newest returning p.*)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
       `delete from vaivem.quarantine q using pg_temp.vaivem_stage s
-       where s.verdict in ('overwrite', 'agree') and ${isHere("q")} and q.key = ${keyTexts("s")}`
+       where ${settles} and ${isHere("q")} and q.key = ${keyTexts("s")}`
     ],
     log: `insert into ${history} (source_change_id, operation, ${
       numbers.map((n) => `k${n}`).join(", ")
@@ -342,7 +348,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       select s.change_id, case when s.present then 'UPSERT' else 'DELETE' end, ${ks("s")}, s.changed_at, ${
       text(opposite(side))
     }
-      from pg_temp.vaivem_stage s where s.verdict is null or s.verdict in ('overwrite', 'agree')`,
+      from pg_temp.vaivem_stage s where s.verdict is null or ${settles}`,
     /** A quarantined row of this side may pass now that the row that blocked it has changed. */
     wakeBlocked: `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
       where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
