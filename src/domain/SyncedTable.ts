@@ -32,7 +32,10 @@ export interface TableShape {
   readonly key: ReadonlyArray<string>
   /** Name of the primary key constraint: a violation of it during an apply is a race, not a bad row. */
   readonly keyConstraint: string | null
-  /** Columns of unique indexes beside the key: changing them takes a stronger lock. */
+  /**
+   * Columns of unique indexes beside the key, those in their expressions and predicates too: changing them may take a
+   * stronger lock, and their values may be passed on from row to row.
+   */
   readonly uniqueColumns: ReadonlyArray<string>
   /** Tables that a foreign key of this one points at, itself left out. */
   readonly parents: ReadonlyArray<TableName>

@@ -2,13 +2,14 @@
  * One pass over all tables in both directions: upserts parents first, deletes children first, then a second chance for
  * what was refused, and only then quarantine (promise 7).
  */
-import { Effect, Ref } from "effect"
+import { Array as Arr, Effect, Ref } from "effect"
 import { parentsFirst } from "../domain/parentsFirst.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite } from "../domain/Side.ts"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
+import { tangles } from "../domain/tangles.ts"
 import type { Applied, Database, Moved, Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
@@ -140,29 +141,46 @@ const secondChance = Effect.fn("secondChance")(function*(
   let still: ReadonlyArray<Refused> = []
   for (let round = 0; round < roundsMax && waiting.length > 0; round++) {
     const again: Array<Refused> = []
-    for (const { keys, phase, side, table } of waiting) {
-      // Backwards each time: a row that waits for the one behind it (positions that moved up by one) passes right after it.
+    for (const { groups, phase, side, table } of waiting) {
       const onMoved = (applied: Applied) => count(tally, side, applied)
-      const moved = yield* propagateKeys(yield* route(table, side, phase), keys.toReversed(), { onMoved })
-      if (moved.refused.length > 0) again.push({ table, side, phase, rows: moved.refused })
+      const rows: Array<RefusedRow> = []
+      for (const keys of groups) {
+        // Backwards each time: a row that waits for the one behind it (positions that moved up by one) passes right after it.
+        rows.push(...(yield* propagateKeys(yield* route(table, side, phase), keys.toReversed(), { onMoved })).refused)
+      }
+      if (rows.length > 0) again.push({ table, side, phase, rows })
     }
     still = again
-    if (keysIn(again.map(toWaiting)) === keysIn(waiting)) break
-    waiting = again.map(toWaiting)
+    const next = together(again).map(toWaiting)
+    if (JSON.stringify(next.map(({ groups }) => groups)) === JSON.stringify(waiting.map(({ groups }) => groups))) break
+    waiting = next
   }
-  for (const { rows, side, table } of still) yield* quarantine(tally, table, side, rows)
+  for (const { rows, side, table } of together(still)) yield* quarantine(tally, table, side, rows)
 })
 
 interface Waiting {
   readonly table: SyncedTable
   readonly side: Side
   readonly phase: Phase
-  readonly keys: ReadonlyArray<Key>
+  /** Keys that are tried together, by halves if they are refused. */
+  readonly groups: ReadonlyArray<ReadonlyArray<Key>>
 }
 
-const toWaiting = ({ rows, ...rest }: Refused): Waiting => ({ ...rest, keys: rows.map(({ key }) => key) })
+/** Rows that stand in each other's way are tried as a group of their own; all others together. */
+const toWaiting = ({ rows, ...rest }: Refused): Waiting => {
+  const found = tangles(rows.map(({ error, key }) => ({ key, blockedBy: error.blockedBy })))
+  const single = found.filter((keys) => keys.length === 1).flat()
+  const tangled = found.filter((keys) => keys.length > 1)
+  return { ...rest, groups: single.length > 0 ? [single, ...tangled] : tangled }
+}
 
-const keysIn = (waiting: ReadonlyArray<Waiting>) => waiting.reduce((sum, { keys }) => sum + keys.length, 0)
+/** What was refused of one table on its way to one side, from quarantine or not. */
+const together = (refused: ReadonlyArray<Refused>): ReadonlyArray<Refused> =>
+  Object.values(Arr.groupBy(refused, ({ phase, side, table }) => `${phase} ${side} ${display(table.name)}`))
+    .map((same) => {
+      const [{ phase, side, table }] = same
+      return { table, side, phase, rows: same.flatMap(({ rows }) => rows) }
+    })
 
 /** Due keys are tried in both phases: a claim of keys passes over those of the other phase. */
 const dueQuarantine = Effect.fn("dueQuarantine")(function*(
@@ -179,7 +197,8 @@ const dueQuarantine = Effect.fn("dueQuarantine")(function*(
           .flatMap(({ rows }) => rows.map(({ key }) => JSON.stringify(key)))
       )
       const keys = (yield* (yield* database(side)).due(table, dueMax)).filter((key) => !tried.has(JSON.stringify(key)))
-      if (keys.length > 0) due.push({ table, side, phase: "upserts", keys }, { table, side, phase: "deletes", keys })
+      if (keys.length === 0) continue
+      for (const phase of ["upserts", "deletes"] as const) due.push({ table, side, phase, groups: [keys] })
     }
   }
   return due

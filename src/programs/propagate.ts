@@ -61,6 +61,8 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
     ? options.batchRowsMax
     : Math.min(options.batchRowsMax, batchRowsStart)
   let locks: ApplyOptions["locks"] = "wait"
+  // Rows that pass unique values on to each other can pass if they are in one batch: once, the largest is tried.
+  let widened = false
   const next = () => ({ _tag: "Next", phase: route.phase, after, rows }) satisfies ClaimRequest
   let ahead: Started | null = null
   while (true) {
@@ -92,6 +94,11 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
       if (request.rows === 1) return yield* result.error
       rows = Math.ceil(request.rows / 4)
       continue
+    }
+    if (result._tag === "Refused" && !widened && isUniqueViolation(result.error) && result.rows === request.rows) {
+      widened = true
+      rows = options.batchRowsMax
+      if (rows > request.rows) continue
     }
     if (result._tag === "Blocked") locks = "skip"
     if ((result._tag === "Refused" || result._tag === "Blocked") && result.rows > 1) {
@@ -269,6 +276,8 @@ const nextRows = ({ applied: { bytes }, rows, tookMs }: Extract<BatchResult, { r
   const byBytes = Math.floor(batchBytes / Math.max(1, bytes / rows))
   return Math.max(1, Math.min(byTime, byBytes))
 }
+
+const isUniqueViolation = ({ sqlState }: RowRefused): boolean => sqlState === "23505"
 
 /** Small at first: nobody knows yet how wide the rows are. */
 const batchRowsStart = 500

@@ -379,6 +379,22 @@ export const applying = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* external.database.conflicts({ limit: 10 }), [])
     }))
 
+  it.scopedLive("rows that swapped a unique value, or passed it on in a ring, arrive in one batch", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      const ids = ["a", "b", "c", "d", "e"]
+      for (const id of ids) yield* replit.app.insert(perfis.name, { id, email: `${id}@x` })
+      yield* settleAll(ready)
+      for (const id of ids) yield* replit.app.update(perfis.name, [id], { email: null })
+      const now = { a: "b@x", b: "a@x", c: "d@x", d: "e@x", e: "c@x" }
+      for (const [id, email] of Object.entries(now)) yield* replit.app.update(perfis.name, [id], { email })
+      const applied = yield* move(replit, external, perfis, "upserts", { judge: never })
+      assert.deepInclude(applied, { updated: 5, inserted: 0, deleted: 0, kept: [] })
+      assert.deepStrictEqual(yield* external.app.rows(perfis.name), yield* replit.app.rows(perfis.name))
+      for (const side of [replit, external]) assert.deepStrictEqual(yield* waiting(side, perfis), [])
+    }))
+
   it.scopedLive("a row is refused for its foreign key, its check, its type and the trigger that drops it", () =>
     Effect.gen(function*() {
       const { external, itens, notas, perfis, replit, visitas } = yield* setUp(makePair)

@@ -176,11 +176,127 @@ layer(PgPair.layer, { excludeTestServices: true })("promise 7", (it) => {
       yield* assertConverged(sync)
     }))
 
-  it.scoped("promise 7: rows that swapped a unique value wait where it may not, and the others go on", () =>
+  /** Two rows that swap a value, a ring of three, a chain that ends in a new value, and a row beside them. */
+  const tangle = (column: string, value: (n: number) => string) =>
+    `begin;
+     update fila set ${column} = case id when 1 then ${value(101)} when 2 then ${value(102)} when 3 then ${
+      value(103)
+    } when 4 then ${value(104)} when 5 then ${value(105)} end where id <= 5;
+     update fila set ${column} = case id when 1 then ${value(2)} when 2 then ${value(1)} when 3 then ${value(4)}
+       when 4 then ${value(5)} when 5 then ${value(3)} end where id <= 5;
+     update fila set ${column} = ${value(99)} where id = 7;
+     update fila set ${column} = ${value(7)} where id = 6;
+     commit`
+
+  for (
+    const [title, column] of [
+      ["may be null", "lugar integer unique"],
+      ["may not be null", "lugar integer not null unique"],
+      ["may be null, but not two of them", "lugar integer unique nulls not distinct"],
+      ["may not be null by a CHECK", "lugar integer unique check (lugar is not null)"]
+    ] as const
+  ) {
+    it.scoped(`promise 7: rows that swapped unique values, or passed them on in a ring, arrive where they ${title}`, () =>
+      Effect.gen(function*() {
+        const sync = yield* synced({
+          replit: `create table fila (id integer primary key, ${column}, a text)`,
+          external: `create table fila (a text, so_la text default 'x', id integer primary key, ${column},
+            calc integer generated always as (lugar * 2) stored);
+            create table ref (fila integer references fila)`
+        })
+        yield* sync.replit.query("insert into fila select n, n from generate_series(1, 9) n")
+        yield* sync.cycle
+        yield* sync.external.query("update fila set so_la = 'fica ' || id; insert into ref select id from fila")
+        yield* sync.cycle
+        yield* sync.replit.query(tangle("lugar", String))
+        yield* sync.replit.query("update fila set a = 'b' where id in (1, 9)")
+        assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 8 } })
+        const common = "select id, lugar, a from fila order by id"
+        assert.deepStrictEqual(yield* sync.external.query(common), yield* sync.replit.query(common))
+        assert.strictEqual((yield* sync.cycle).outcome, "idle")
+        assert.deepStrictEqual(
+          yield* sync.external.query("select count(*) as n from fila where so_la = 'fica ' || id and calc = lugar * 2"),
+          [{ n: 9 }]
+        )
+        assert.deepStrictEqual(yield* sync.external.query("select count(*) as n from ref"), [{ n: 9 }])
+      }))
+  }
+
+  it.scoped("promise 7: a thousand rows that all swapped their unique values arrive in one cycle", () =>
     Effect.gen(function*() {
-      const sync = yield* synced("create table fila (id integer primary key, lugar integer unique)")
+      const sync = yield* synced("create table fila (id integer primary key, lugar integer not null unique)")
+      yield* sync.replit.query("insert into fila select n, n from generate_series(1, 1000) n")
+      yield* sync.cycle
+      yield* sync.replit.query("update fila set lugar = -lugar; update fila set lugar = 1001 + lugar")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 1000 } })
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 7: rings that are longer than a batch, or wait in quarantine in part, arrive", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table fila (id integer primary key, lugar integer not null unique)", {
+        settings: { batchRowsMax: 2 }
+      })
+      yield* sync.replit.query("insert into fila select n, n from generate_series(1, 9) n")
+      yield* sync.cycle
+      yield* sync.replit.query(tangle("lugar", String))
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 7 } })
+      yield* assertConverged(sync)
+      // Row 1 waits for what row 2 has; then row 2 takes what row 1 has.
+      yield* sync.external.query("alter table fila add constraint espera check (id > 1 or lugar <> 8) not valid")
+      yield* sync.replit.query(
+        "update fila set lugar = -1 where id = 8; update fila set lugar = 8 where id = 1; update fila set lugar = 2 where id = 8"
+      )
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { quarantined: 2 } })
+      yield* sync.external.query("alter table fila drop constraint espera")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 2 } })
+      yield* assertConverged(sync)
+    }))
+
+  for (
+    const [title, index] of [
+      ["an index on an expression", "create unique index fila_email on fila (lower(email))"],
+      ["a partial index", "create unique index fila_email on fila (email) where ativo"],
+      ["an index on several columns", "create unique index fila_email on fila (ativo, email)"]
+    ] as const
+  ) {
+    it.scoped(`promise 7: swaps under ${title} arrive, and a twin is told with the row in its way`, () =>
+      Effect.gen(function*() {
+        const sync = yield* synced(
+          `create table fila (id integer primary key, email text not null, ativo boolean not null default true);
+           ${index}`
+        )
+        yield* sync.replit.query("insert into fila select n, n || '@x' from generate_series(1, 9) n")
+        yield* sync.cycle
+        yield* sync.replit.query(tangle("email", (n) => `'${n}@x'`))
+        yield* sync.external.query("insert into fila values (50, 'gemeo@x')")
+        yield* sync.replit.query("insert into fila values (40, 'gemeo@x')")
+        assert.deepStrictEqual(moved(yield* sync.cycle), {
+          push: { updated: 7, quarantined: 1 },
+          pull: { quarantined: 1 }
+        })
+        for (const [side, own, other] of [["replit", "40", "50"], ["external", "50", "40"]] as const) {
+          assert.deepInclude((yield* quarantined(sync, side))[0], {
+            key: [own],
+            blockedBy: [other],
+            constraint: "fila_email",
+            sqlState: "23505"
+          })
+        }
+        yield* sync.replit.query("delete from fila where id = 40")
+        yield* sync.cycle
+        yield* sync.cycle
+        yield* assertConverged(sync)
+      }))
+  }
+
+  it.scoped("promise 7: rows that swapped a unique value wait where children would be taken along, and the others go on", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table fila (id integer primary key, lugar integer not null unique)")
+      yield* sync.external.query("create table ref (fila integer references fila on delete cascade)")
       yield* sync.replit.query("insert into fila values (1, 1), (2, 2), (3, 3)")
       yield* sync.cycle
+      yield* sync.external.query("insert into ref select id from fila")
       yield* sync.replit.query("update fila set lugar = 0 where id = 1; update fila set lugar = 1 where id = 2")
       yield* sync.replit.query("update fila set lugar = 2 where id = 1; update fila set lugar = 4 where id = 3")
       assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 1, quarantined: 2 } })
@@ -189,6 +305,7 @@ layer(PgPair.layer, { excludeTestServices: true })("promise 7", (it) => {
         1: ["2"],
         2: ["1"]
       })
+      assert.deepStrictEqual(yield* sync.external.query("select count(*) as n from ref"), [{ n: 3 }])
       yield* sync.replit.query("update fila set lugar = 9 where id = 1")
       yield* sync.cycle
       yield* assertConverged(sync)

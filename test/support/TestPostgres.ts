@@ -21,7 +21,8 @@ export const freshDatabase: Effect.Effect<Redacted.Redacted, TestSqlError, Scope
   const name = freshName("test")
   const owner = yield* makeRole(asAdmin(), name)
   yield* Effect.acquireRelease(
-    query(asAdmin(), `create database ${name} owner ${name}`),
+    // Whatever the server's own encoding is: an image's may be SQL_ASCII.
+    query(asAdmin(), `create database ${name} owner ${name} template template0 encoding 'UTF8' locale 'C.UTF-8'`),
     () => Effect.orDie(query(asAdmin(), `drop database if exists ${name} with (force)`))
   )
   return withUrl(owner, (url) => {

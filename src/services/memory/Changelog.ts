@@ -56,7 +56,7 @@ export const make = (connection: Connection): Changelog => {
       const known = contested.length === 0 ? new Map<number, bigint>() : yield* claimed.known(contested)
       return yield* step(store, (nowUs) => ({
         bytes,
-        ...apply(store, tableOf(store, table), table, staged, known, options, nowUs)
+        ...apply({ store, state: tableOf(store, table), table, staged, known, options, nowUs })
       }))
     }),
     finish: Effect.fn("MemoryDatabase.finish")((run) =>

@@ -7,21 +7,57 @@ import { opposite } from "../../domain/Side.ts"
 import type { StagedRow } from "../../domain/StagedRow.ts"
 import type { SyncedTable } from "../../domain/SyncedTable.ts"
 import type { Applied, ApplyOptions, Verdict } from "../Database.ts"
+import { childrenOf } from "./constraints.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey } from "./MemoryTable.ts"
 import { pendingOf, settle, stampOf, unblock } from "./Queue.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
+import { Refused } from "./Store.ts"
 import { Transaction } from "./Transaction.ts"
 
-/** Applies all of the rows or, when it throws, none. */
-export const apply = (
-  store: Store,
-  state: TableState,
-  table: SyncedTable,
-  staged: ReadonlyArray<StagedRow>,
-  known: ReadonlyMap<number, bigint>,
-  options: ApplyOptions,
-  nowUs: bigint
+/**
+ * Applies all of the rows or, when it throws, none. Rows that are refused because they pass unique values on to each
+ * other are untangled, as PostgreSQL's form does it.
+ */
+export const apply = (batch: Batch): Omit<Applied, "bytes"> => {
+  const { staged, state, store } = batch
+  try {
+    return applyBy(batch)
+  } catch (refusal) {
+    if (!(refusal instanceof Refused) || refusal.sqlState !== "23505" || staged.length === 1) throw refusal
+    for (const how of untangling(store, state)) {
+      try {
+        return applyBy(batch, how)
+      } catch (again) {
+        if (!(again instanceof Refused)) throw again
+      }
+    }
+    throw refusal
+  }
+}
+
+/** A batch and what it meets. */
+export interface Batch {
+  readonly store: Store
+  readonly state: TableState
+  readonly table: SyncedTable
+  readonly staged: ReadonlyArray<StagedRow>
+  readonly known: ReadonlyMap<number, bigint>
+  readonly options: ApplyOptions
+  readonly nowUs: bigint
+}
+
+/** Unique columns become null first; or rows are deleted and inserted again in one statement. */
+type Untangling = "loosen" | "replace"
+
+const untangling = (store: Store, { schema }: TableState): ReadonlyArray<Untangling> =>
+  childrenOf(store, schema.name).some(({ reference }) => reference.onDelete === "cascade")
+    ? ["loosen"]
+    : ["loosen", "replace"]
+
+const applyBy = (
+  { known, nowUs, options, staged, state, store, table }: Batch,
+  how: Untangling | null = null
 ): Omit<Applied, "bytes"> => {
   const rows = staged.map((row) => toMerge(state, table, row))
   const bounces = new Map(rows.map(({ bounces: count, id }) => [id, count]))
@@ -32,7 +68,8 @@ export const apply = (
     const merged = merge(
       transaction,
       state,
-      judged.filter(({ verdict }) => verdict === "apply" || verdict === "overwrite" || verdict === "supersede")
+      judged.filter(({ verdict }) => verdict === "apply" || verdict === "overwrite" || verdict === "supersede"),
+      how
     )
     const overwritten = judged.filter(({ verdict }) => verdict === "overwrite")
     for (const row of overwritten) {
@@ -153,7 +190,12 @@ const judge = (
  * Four statements: deletes, changed keys, updates, inserts. A changed key stays one where its old row is here, the new
  * one isn't, and neither is contested; otherwise the new key is an insert, and the old one's own change deletes it.
  */
-const merge = (transaction: Transaction, state: TableState, rows: ReadonlyArray<Judged>) => {
+const merge = (
+  transaction: Transaction,
+  state: TableState,
+  rows: ReadonlyArray<Judged>,
+  how: Untangling | null
+) => {
   const deleted = rows.filter(({ after, before }) => after === null && before !== null)
   const updated = rows.filter(({ after, before }) => after !== null && before !== null && !isSame(before, after))
   const added = rows.filter(({ after, before }) => after !== null && before === null)
@@ -165,6 +207,17 @@ const merge = (transaction: Transaction, state: TableState, rows: ReadonlyArray<
   })
   const inserted = added.filter((row) => !moved.includes(row))
   transaction.statement(() => deleted.forEach(({ id }) => transaction.remove(state, id, "merge")))
+  if (how === "loosen") {
+    const columns = (state.schema.uniques ?? []).flatMap((unique) => unique.columns)
+    const nulls = Object.fromEntries(columns.filter(mayBeNull(state)).map((column) => [column, null]))
+    transaction.statement(() => updated.forEach(({ id }) => transaction.update(state, id, nulls, "merge")))
+  }
+  if (how === "replace") {
+    transaction.statement(() => {
+      updated.forEach(({ id }) => transaction.remove(state, id, "merge"))
+      updated.forEach(({ after, before }) => transaction.insert(state, { ...before, ...after }, "merge"))
+    })
+  }
   transaction.statement(() => moved.forEach(({ after, was }) => transaction.update(state, was!, after!, "merge")))
   transaction.statement(() => updated.forEach(({ after, id }) => transaction.update(state, id, after!, "merge")))
   transaction.statement(() => inserted.forEach(({ after }) => transaction.insert(state, after!, "merge")))
@@ -180,6 +233,9 @@ const log = (store: Store, state: TableState, judged: ReadonlyArray<Judged>, now
     unblock(state, id, nowUs)
   }
 }
+
+const mayBeNull = ({ schema }: TableState) => (name: string): boolean =>
+  !schema.key.includes(name) && schema.columns.some((column) => column.name === name && column.notNull !== true)
 
 const isSame = (before: Row, after: Row): boolean =>
   Object.entries(after).every(([name, text]) => before[name] === text)

@@ -278,7 +278,10 @@ const inspection = `
       select from pg_constraint o where o.conrelid = c.oid and o.contype = 'f' and o.confrelid = c.oid),
     'unique_columns', (
       select jsonb_agg(distinct a.attname) from pg_index i join pg_attribute a
-        on a.attrelid = c.oid and a.attnum = any (i.indkey)
+        on a.attrelid = c.oid and (a.attnum = any (i.indkey) or exists (
+          -- Columns that stand in the index's expressions and its predicate.
+          select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+            and d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum))
       where i.indrelid = c.oid and i.indisunique and not i.indisprimary),
     'parents', (
       select jsonb_agg(distinct jsonb_build_object('schema', pn.nspname, 'name', p.relname))

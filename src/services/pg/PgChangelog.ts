@@ -120,13 +120,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         yield* options.turn ?? Effect.void
         const kept = yield* judge(tx, sql, claim, options)
         const guarded = table.shapes[session.side].beforeTriggers.length > 0
-        const facts = { guarded, contested: kept.contested }
-        const merged = yield* merge(tx, sql, { ...facts, moves: claim.moves > 0 }).pipe(
-          // A key that can't be changed here, for its children's foreign key, may come as an insert and a delete.
-          Effect.catchTag("RowRefused", (error) =>
-            claim.moves === 0
-              ? Effect.fail(error)
-              : Effect.zipRight(tx.script([undoMerge, sql.unlinkAll]), merge(tx, sql, { ...facts, moves: false }))),
+        const merged = yield* mergeAnyhow(tx, sql, claim, { guarded, contested: kept.contested }).pipe(
           Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
         )
         if (merged.raced) return yield* raced(session, table)
@@ -274,22 +268,56 @@ interface Merged {
   readonly dropped: number | null
 }
 
+interface Facts {
+  readonly guarded: boolean
+  readonly contested: boolean
+}
+
+/**
+ * Merges; what is refused for the way it was done is done in another way. A key that can't be changed here, for its
+ * children's foreign key, may come as an insert and a delete. Rows that swapped unique values, or passed them on in a
+ * ring, are untangled, if the whole ring is in the batch.
+ */
+const mergeAnyhow = Effect.fn("mergeAnyhow")(function*(tx: Transaction, sql: TableSql, claim: Claim, facts: Facts) {
+  let refusal: RowRefused | null = null
+  for (const moves of claim.moves > 0 ? [true, false] : [false]) {
+    for (const untangle of [null, sql.loosen, sql.replace]) {
+      if (untangle !== null && (refusal?.sqlState !== uniqueViolation || claim.rows === 1)) continue
+      if (refusal !== null) {
+        yield* tx.script(claim.moves > 0 && !moves ? [undoMerge, sql.unlinkAll] : [undoMerge])
+      }
+      if (untangle === sql.replace && (yield* tx.query(sql.mayReplace))[0]?.["may"] !== "t") continue
+      const tried = yield* Effect.either(merge(tx, sql, { ...facts, moves, untangle }))
+      if (tried._tag === "Right") return tried.right
+      if (tried.left._tag !== "RowRefused") return yield* tried.left
+      if (untangle === null || refusal === null) refusal = tried.left
+    }
+  }
+  return yield* refusal!
+})
+
+const uniqueViolation = "23505"
+
 /** All writes of the batch in one round trip, COMMIT left out: first the answer is looked at. */
 const merge = Effect.fn("merge")(function*(
   tx: Transaction,
   sql: TableSql,
-  facts: { readonly moves: boolean; readonly guarded: boolean; readonly contested: boolean }
+  facts: Facts & { readonly moves: boolean; readonly untangle: string | null }
 ) {
+  const untangled = facts.untangle !== null
   const steps: ReadonlyArray<readonly [string, string | null]> = [
     ["savepoint", beforeMerge],
     ["unlink", facts.moves ? sql.unlinkContested : null],
     ["journal", facts.contested ? sql.journal : null],
+    ["toUpdate", untangled ? sql.expected : null],
+    ["untangled", facts.untangle],
     ["moved", facts.moves ? sql.move : null],
     ["expected", facts.guarded ? sql.expected : null],
     ["updated", sql.update],
     ["rekeyed", sql.updateUnique],
     ["inserted", sql.insert],
     ["deleted", sql.delete],
+    ["unapplied", untangled ? sql.unapplied : null],
     ...(facts.contested ? sql.settle.map((text): readonly [string, string] => ["settle", text]) : []),
     ["log", sql.log],
     ["wake", sql.wakeBlocked],
@@ -305,11 +333,13 @@ const merge = Effect.fn("merge")(function*(
     inserted: count("inserted"),
     deleted: count("deleted")
   }
+  // Tangled rows are written twice, so the statements' counts say nothing of updates.
+  const unapplied = Number(result("unapplied")?.rows[0]?.["rows"] ?? 0)
   return {
     ...written,
-    updated: written.updated + count("moved"),
+    updated: (untangled ? Number(result("toUpdate")?.rows[0]?.["updated"]) : written.updated) + count("moved"),
     raced: result("raced")?.rows[0]?.raced === "t",
-    dropped: droppedRows(result("expected")?.rows[0], written)
+    dropped: untangled ? unapplied || null : droppedRows(result("expected")?.rows[0], written)
   } satisfies Merged
 })
 

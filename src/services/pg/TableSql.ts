@@ -27,6 +27,9 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const isHere = (alias: string) =>
     `${alias}.table_schema = ${text(name.schema)} and ${alias}.table_name = ${text(name.name)}`
 
+  const regclass = `${text(t)}::regclass`
+  const stored = shape.columns.filter(({ generated }) => !generated).map((column) => column.name)
+
   const numbers = key.map((_, index) => index + 1)
   const ks = (alias: string) => numbers.map((n) => `${alias}.k${n}`).join(", ")
   const wass = (alias: string) => numbers.map((n) => `${alias}.was${n}`).join(", ")
@@ -60,6 +63,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     : `row(${unique.map((column) => `t.${id(column)}`).join(", ")})::record *<> row(${
       unique.map((column) => `s.${staged(column)}`).join(", ")
     })::record`
+  /** Unique columns that can be empty for a moment, while rows pass their values on to each other. */
+  const loosened = unique.filter((column) => writable.includes(column) && !typeOf(column).notNull)
   const updating = (columns: ReadonlyArray<string>, which: string) =>
     columns.length === 0 ?
       null :
@@ -329,6 +334,36 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
      */
     update: updating(writable.filter((column) => !shape.uniqueColumns.includes(column)), `not (${uniqueDiffers})`),
     updateUnique: unique.length === 0 ? null : updating([...inexact, ...writable], uniqueDiffers),
+    /**
+     * Rows that swapped unique values, or passed them on in a ring, can't be updated one after the other: their unique
+     * columns become null first.
+     */
+    loosen: loosened.length === 0 ?
+      null :
+      `update ${t} t set ${
+        loosened.map((column) => `${id(column)} = null`).join(", ")
+      } from pg_temp.vaivem_stage s where ${tIs("s")} and s.present and ${applies} and ${uniqueDiffers}`,
+    /**
+     * Where they can't be null: deleted and inserted again in one statement, at whose end foreign keys find every key as
+     * it was. The ORDER BY reads all that was deleted before the first row is inserted. What only this side has is kept.
+     */
+    replace: unique.length === 0 ? null : `with gone as (
+        delete from ${t} t using pg_temp.vaivem_stage s
+        where ${tIs("s")} and s.present and ${applies} and ${uniqueDiffers} returning t.*)
+      insert into ${t} (${stored.map(id).join(", ")}) overriding system value
+      select ${
+      stored.map((column) => table.columns.includes(column) ? `s.${staged(column)}` : `t.${id(column)}`).join(", ")
+    } from gone t join pg_temp.vaivem_stage s on ${tIs("s")} order by s.n`,
+    /** But never where a foreign key would take children along or empty them, or where a trigger waits for deletes. */
+    mayReplace: `select not exists (select from pg_constraint f
+        where f.contype = 'f' and f.confrelid = ${regclass} and f.confdeltype <> 'a')
+      and not exists (select from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+        where g.tgrelid = ${regclass} and not g.tgisinternal and g.tgenabled <> 'D' and g.tgtype & 8 <> 0
+          and f.pronamespace <> 'vaivem'::regnamespace) as may`,
+    /** Rows that the merge should have written and didn't, whatever it counted. */
+    unapplied: `select count(*) as rows from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")}
+      where ${applies} and case when s.present then t.${id(key[0]!)} is null or ${differs}
+        else t.${id(key[0]!)} is not null end`,
     insert: `insert into ${t} (${table.columns.map(id).join(", ")}) overriding system value
       select ${table.columns.map((column) => `s.${staged(column)}`).join(", ")} from pg_temp.vaivem_stage s
       where s.present and ${applies} and not exists (select from ${t} t where ${tIs("s")}) order by s.n`,
@@ -362,11 +397,22 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       union all
       select from pg_temp.vaivem_stage s join ${pending} p on ${wasIs("p")}
       where ${anyPending} and s.was1 is not null and ${applies} and p.bounces = 0) as raced`,
-    /** The rows in the way of a batch of one, by the unique index's own columns: number of the constraint is $1. */
-    blocker: (columns: ReadonlyArray<string>) =>
-      `select to_jsonb(${tKeyTexts})::text as key from ${t} t join pg_temp.vaivem_stage s on ${
-        columns.map((column) => `t.${id(column)} = s.${staged(column)}`).join(" and ")
-      } where not (${tIs("s")}) limit 1`,
+    /**
+     * The row in the way of a batch of one: equal to the staged row in all that a unique index is made of. Expressions
+     * and predicate are PostgreSQL's own text of the index, and name columns plainly.
+     */
+    blocker: ({ expressions, nullsEqual, predicate }: UniqueIndex) => {
+      const those = predicate === null ? "" : ` where ${predicate}`
+      const what = `array[${key.map((column) => `${id(column)}::text`).join(", ")}] as key, ${
+        expressions.map((expression, index) => `${expression} as e${index}`).join(", ")
+      }`
+      const row = table.columns.map((column) => `s.${staged(column)} as ${id(column)}`).join(", ")
+      const is = nullsEqual ? "is not distinct from" : "="
+      return `select to_jsonb(a.key)::text as key from (select ${what} from ${t}${those}) a
+        join (select ${what} from (select ${row} from pg_temp.vaivem_stage s) x${those}) b
+          on ${expressions.map((_, index) => `a.e${index} ${is} b.e${index}`).join(" and ")}
+        where a.key <> b.key limit 1`
+    },
     // ---- comparing -------------------------------------------------------------------------------------------------
     digest: (of: number) =>
       `select ${bucket(of)} as bucket, count(*) as rows, sum(${rowHash})::text as hash
@@ -425,6 +471,13 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       ? "true"
       : `${bucket(buckets.of)} = any ('{${buckets.only.join(",")}}'::bigint[])`
   }
+}
+
+/** What a unique index compares. */
+export interface UniqueIndex {
+  readonly expressions: ReadonlyArray<string>
+  readonly predicate: string | null
+  readonly nullsEqual: boolean
 }
 
 /** A key that travelled this often without an app's write is held. */

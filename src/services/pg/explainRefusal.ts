@@ -10,7 +10,7 @@ export const beforeMerge = "savepoint vaivem_merge"
 export const undoMerge = "rollback to savepoint vaivem_merge"
 
 /**
- * Passes a refusal on, with the key of the blocking row where a unique constraint on plain columns says which it is.
+ * Passes a refusal on, with the key of the blocking row where a unique index says which it is.
  * Only for a batch of one row: larger ones are halved until the row is found.
  */
 export const explainRefusal = Effect.fn("explainRefusal")(function*(
@@ -21,11 +21,15 @@ export const explainRefusal = Effect.fn("explainRefusal")(function*(
 ) {
   if (error.sqlState !== "23505" || error.constraint === null) return yield* error
   yield* tx.script([undoMerge])
-  const columns = (yield* tx.query(indexColumns, [table.name.schema, table.name.name, error.constraint]))
-    .map((row) => row.name)
-  const known = columns.filter((name) => name !== null && name !== undefined && table.columns.includes(name))
-  if (columns.length === 0 || known.length !== columns.length) return yield* error
-  const blocking = (yield* tx.query(sql.blocker(known as ReadonlyArray<string>)))[0]
+  const found = (yield* tx.query(uniqueIndex, [table.name.schema, table.name.name, error.constraint]))[0]
+  if (found === undefined || !(JSON.parse(String(found.columns)) as ReadonlyArray<string>).every(travels(table))) {
+    return yield* error
+  }
+  const blocking = (yield* tx.query(sql.blocker({
+    expressions: JSON.parse(String(found.expressions)),
+    predicate: found.predicate ?? null,
+    nullsEqual: found.nulls_equal === "t"
+  })))[0]
   if (blocking === undefined) return yield* error
   return yield* new RowRefused({ ...fieldsOf(error), blockedBy: JSON.parse(String(blocking.key)) })
 })
@@ -38,11 +42,17 @@ const fieldsOf = ({ constraint, message, side, sqlState, table }: RowRefused) =>
   table
 })
 
-/** A null for a column that is an expression. */
-const indexColumns = `select a.attname as name
+const travels = (table: SyncedTable) => (column: string) => table.columns.includes(column)
+
+/** What an index is made of, and which columns that names: one that doesn't travel is in no stage. */
+const uniqueIndex = `select coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false')::boolean as nulls_equal,
+    (select to_jsonb(array_agg(pg_get_indexdef(i.indexrelid, k, true) order by k))::text
+     from generate_series(1, i.indnkeyatts) k) as expressions,
+    pg_get_expr(i.indpred, i.indrelid) as predicate,
+    (select coalesce(to_jsonb(array_agg(distinct a.attname)), '[]')::text
+     from pg_attribute a where a.attrelid = i.indrelid and (a.attnum = any (i.indkey) or exists (
+       select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+         and d.refobjid = i.indrelid and d.refobjsubid = a.attnum))) as columns
   from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
   join pg_namespace s on s.oid = t.relnamespace
-  cross join unnest(i.indkey) with ordinality as k (attnum, position)
-  left join pg_attribute a on a.attrelid = t.oid and a.attnum = k.attnum and k.attnum <> 0
-  where s.nspname = $1 and t.relname = $2 and c.relname = $3 and k.position <= i.indnkeyatts
-  order by k.position`
+  where s.nspname = $1 and t.relname = $2 and c.relname = $3 and i.indisunique`
