@@ -3,22 +3,32 @@ import type { SyncedTable } from "./SyncedTable.ts"
 import { display } from "./TableName.ts"
 
 /**
- * Sorts tables so that parents come before children. Tables in a circle of foreign keys come in the order given, as
- * near to each other as the rest allows; what is refused for it gets its second chance at the end of the cycle.
+ * Sorts tables into groups so that parents come before children: a group is one table, or several whose foreign keys
+ * make a circle. Otherwise in the order given.
  */
-export const parentsFirst = (tables: ReadonlyArray<SyncedTable>): ReadonlyArray<SyncedTable> => {
+export const parentsFirst = (tables: ReadonlyArray<SyncedTable>): ReadonlyArray<ReadonlyArray<SyncedTable>> => {
   const byName = new Map(tables.map((table) => [display(table.name), table]))
-  const sorted = new Set<SyncedTable>()
-  const visiting = new Set<SyncedTable>()
-  const visit = (table: SyncedTable): void => {
-    if (sorted.has(table) || visiting.has(table)) return
-    visiting.add(table)
-    for (const parent of [...table.shapes.replit.parents, ...table.shapes.external.parents]) {
-      const found = byName.get(display(parent))
-      if (found !== undefined) visit(found)
+  const groups: Array<ReadonlyArray<SyncedTable>> = []
+  // Tarjan's strongly connected components: a table ends a group when none of its parents leads back before it.
+  const visits = new Map<SyncedTable, { readonly number: number; lowest: number; open: boolean }>()
+  const path: Array<SyncedTable> = []
+  const visit = (table: SyncedTable) => {
+    const mine = { number: visits.size, lowest: visits.size, open: true }
+    visits.set(table, mine)
+    path.push(table)
+    for (const name of [...table.shapes.replit.parents, ...table.shapes.external.parents]) {
+      const parent = byName.get(display(name))
+      if (parent === undefined) continue
+      const theirs = visits.get(parent) ?? visit(parent)
+      if (theirs.open) mine.lowest = Math.min(mine.lowest, theirs.lowest)
     }
-    sorted.add(table)
+    if (mine.lowest === mine.number) {
+      const group = path.splice(path.indexOf(table))
+      for (const member of group) visits.get(member)!.open = false
+      groups.push(group)
+    }
+    return mine
   }
-  tables.forEach(visit)
-  return [...sorted]
+  for (const table of tables) if (!visits.has(table)) visit(table)
+  return groups
 }

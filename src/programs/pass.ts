@@ -14,7 +14,7 @@ import type { Applied, Database, Moved, Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import type { Propagated, RefusedRow, Route } from "./propagate.ts"
-import { propagateKeys } from "./propagate.ts"
+import { propagateCircle, propagateKeys } from "./propagate.ts"
 import { pull } from "./pull.ts"
 import { push } from "./push.ts"
 
@@ -52,11 +52,18 @@ export const pass = Effect.fn("pass")(function*(
   tally: Ref.Ref<Tally>,
   options: { readonly batchRowsMax: number }
 ) {
-  const upserts = parentsFirst(work.map(({ table }) => table))
+  const groups = parentsFirst(work.map(({ table }) => table))
+  const upserts = groups.flat()
   const refused: Array<Refused> = []
   const unfit = new Set<SyncedTable>()
   const pendingOf = new Map(work.map(({ pending, table }) => [table, pending]))
 
+  /** The other tables of a circle that have something pending on the side; only for the first of them. */
+  const circleOf = (table: SyncedTable, side: Side): ReadonlyArray<SyncedTable> => {
+    const group = groups.find((tables) => tables.includes(table)) ?? []
+    const waiting = group.filter((other) => pendingOf.get(other)?.[side] === true && !unfit.has(other))
+    return waiting[0] === table ? waiting.slice(1) : []
+  }
   for (const [phase, tables] of [["upserts", upserts], ["deletes", upserts.toReversed()]] as const) {
     for (const table of tables) {
       for (const side of ["replit", "external"] as const) {
@@ -64,6 +71,7 @@ export const pass = Effect.fn("pass")(function*(
         const moved = yield* pausing(table, tally, unfit)(
           (side === "replit" ? push : pull)(table, phase, {
             batchRowsMax: options.batchRowsMax,
+            circle: phase === "upserts" ? circleOf(table, side) : [],
             onMoved: (applied) => count(tally, side, applied)
           })
         )
@@ -73,7 +81,8 @@ export const pass = Effect.fn("pass")(function*(
       }
     }
   }
-  yield* secondChance(work.filter(({ table }) => !unfit.has(table)), refused, tally)
+  const circles = groups.filter((tables) => tables.length > 1)
+  yield* secondChance(work.filter(({ table }) => !unfit.has(table)), refused, circles, tally)
 })
 
 interface Refused {
@@ -135,6 +144,7 @@ const noteCutShort = (tally: Ref.Ref<Tally>, table: SyncedTable, side: Side) =>
 const secondChance = Effect.fn("secondChance")(function*(
   work: ReadonlyArray<Work>,
   refused: ReadonlyArray<Refused>,
+  circles: ReadonlyArray<ReadonlyArray<SyncedTable>>,
   tally: Ref.Ref<Tally>
 ) {
   let waiting: ReadonlyArray<Waiting> = [...refused.map(toWaiting), ...(yield* dueQuarantine(work, refused))]
@@ -143,10 +153,19 @@ const secondChance = Effect.fn("secondChance")(function*(
     const again: Array<Refused> = []
     for (const { groups, phase, side, table } of waiting) {
       const onMoved = (applied: Applied) => count(tally, side, applied)
+      const way = yield* route(table, side, phase)
+      const circle = circles.find((tables) => tables.includes(table)) ?? []
+      const others = waiting.filter((other) =>
+        other.table !== table && circle.includes(other.table) && other.side === side && other.phase === phase
+      )
+      if (phase === "upserts" && others.length > 0) {
+        const along = others.map((other) => ({ table: other.table, keys: other.groups.flat() }))
+        if (yield* propagateCircle(way, groups.flat(), along, { onMoved })) continue
+      }
       const rows: Array<RefusedRow> = []
       for (const keys of groups) {
         // Backwards each time: a row that waits for the one behind it (positions that moved up by one) passes right after it.
-        rows.push(...(yield* propagateKeys(yield* route(table, side, phase), keys.toReversed(), { onMoved })).refused)
+        rows.push(...(yield* propagateKeys(way, keys.toReversed(), { onMoved })).refused)
       }
       if (rows.length > 0) again.push({ table, side, phase, rows })
     }

@@ -5,10 +5,10 @@
  * It knows the order of a batch (claim, apply, acknowledge) and how to find the row that spoils one. It knows nothing
  * of SQL, of which tables there are, or of quarantine: what is refused is returned, and judged when the cycle ends.
  */
-import { Clock, Deferred, Effect, Fiber, Random } from "effect"
+import { Clock, Deferred, Effect, Fiber, Random, Stream } from "effect"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import type { Contended, RowRefused, SyncError } from "../domain/SyncError.ts"
-import type { Applied, ApplyOptions, Claim, ClaimRequest, Database, Phase } from "../services/Database.ts"
+import type { Applied, ApplyOptions, Claim, ClaimRequest, Database, Phase, Seed } from "../services/Database.ts"
 import { resolve } from "./resolve.ts"
 
 /** One table on its way from one side to the other. */
@@ -27,6 +27,11 @@ export interface RefusedRow {
 
 export interface PropagateOptions {
   readonly batchRowsMax: number
+  /**
+   * Tables in a circle of foreign keys with this one that have upserts pending too: their rows come along in the first
+   * batch, which is the largest for that.
+   */
+  readonly circle?: ReadonlyArray<SyncedTable>
   /** Told of every batch when it is through: what comes after may fail. */
   readonly onMoved?: (applied: Applied) => Effect.Effect<void>
 }
@@ -57,9 +62,20 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
   const total = new Total(options.onMoved)
   let after: Key | null = null
   const shapes = [route.table.shapes.replit, route.table.shapes.external]
-  let rows = shapes.some(({ selfReferencing }) => selfReferencing)
+  const rowsAtFirst = shapes.some(({ selfReferencing }) => selfReferencing)
     ? options.batchRowsMax
     : Math.min(options.batchRowsMax, batchRowsStart)
+  let rows = rowsAtFirst
+  if (options.circle !== undefined && options.circle.length > 0) {
+    rows = options.batchRowsMax
+    const request = { _tag: "Next", phase: route.phase, after: null, rows } satisfies ClaimRequest
+    const seeds = options.circle.map((table) => seedOf(route.from, table, request))
+    const first = yield* batch(route, request, { locks: "wait", total, seeds })
+    if (first._tag === "Empty") return total.get()
+    // What can't pass like this goes as if there were no circle.
+    after = first._tag === "Moved" ? first.after : null
+    rows = first._tag === "Moved" ? Math.min(nextRows(first), options.batchRowsMax) : rowsAtFirst
+  }
   let locks: ApplyOptions["locks"] = "wait"
   // Rows that pass unique values on to each other can pass if they are in one batch: once, the largest is tried.
   let widened = false
@@ -141,6 +157,23 @@ export const propagateKeys = Effect.fn("propagateKeys")(function*(
   return total.get()
 })
 
+/**
+ * Tries these keys in one batch, with keys of other tables that stand in a circle of foreign keys with this one coming
+ * along. All or nothing: says whether they are through.
+ */
+export const propagateCircle = Effect.fn("propagateCircle")(function*(
+  route: Route,
+  keys: ReadonlyArray<Key>,
+  circle: ReadonlyArray<{ readonly table: SyncedTable; readonly keys: ReadonlyArray<Key> }>,
+  options: Pick<PropagateOptions, "onMoved"> = {}
+) {
+  const { from, phase } = route
+  const seeds = circle.map(({ keys: others, table }) => seedOf(from, table, { _tag: "Keys", phase, keys: others }))
+  const total = new Total(options.onMoved)
+  const result = yield* batch(route, { _tag: "Keys", phase, keys }, { locks: "wait", total, seeds })
+  return result._tag === "Moved"
+})
+
 type BatchResult =
   | { readonly _tag: "Empty" }
   | {
@@ -163,7 +196,7 @@ type BatchResult =
   /** A statement ran into its time-out: fewer rows may pass. */
   | { readonly _tag: "TooLong"; readonly error: Contended }
 
-interface BatchOptions {
+interface BatchOptions extends Pick<ApplyOptions, "seeds"> {
   readonly locks: ApplyOptions["locks"]
   /** Told of the batch in the moment that it is through. */
   readonly total: Total
@@ -227,7 +260,15 @@ interface TryOptions extends BatchOptions {
   readonly onMerged?: Effect.Effect<unknown>
 }
 
-const once = (route: Route, request: ClaimRequest, { locks, total, ...options }: TryOptions) =>
+/** Read when the target asks for it, and given up at once: nothing of it is acknowledged by this batch. */
+const seedOf = (from: Database, table: SyncedTable, request: ClaimRequest): Seed => ({
+  table,
+  stream: Stream.unwrapScoped(
+    Effect.map(from.claim(table, request), (claim) => claim === null ? Stream.empty : claim.stream)
+  )
+})
+
+const once = (route: Route, request: ClaimRequest, { locks, seeds, total, ...options }: TryOptions) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.scoped(Effect.gen(function*() {
       const startedMs = yield* Clock.currentTimeMillis
@@ -243,6 +284,7 @@ const once = (route: Route, request: ClaimRequest, { locks, total, ...options }:
       const applied = yield* route.to.apply(route.table, claim, {
         judge: resolve(route.table, route.from.side),
         locks,
+        seeds: seeds ?? [],
         turn
       }).pipe(
         Effect.catchTag("RowRefused", (error) => Effect.succeed(error)),

@@ -207,8 +207,20 @@ export interface ApplyOptions {
   readonly judge: (contested: Contested) => Verdict
   /** `skip` leaves rows that the app has locked pending, after a lock time-out (promise 9). */
   readonly locks: "wait" | "skip"
+  /**
+   * Rows of other tables that are inserted in the same statement, as far as they are neither there nor pending there:
+   * for rows that point at each other across tables. There they are that side's own changes, and agree with the
+   * source's when those travel. In the wire form of domain/StagedRow.ts.
+   */
+  readonly seeds?: ReadonlyArray<Seed>
   /** Waited for when the rows are staged and nothing is locked or judged yet: an earlier batch goes first. */
   readonly turn?: Effect.Effect<void>
+}
+
+/** Upserts of another table that come along. */
+export interface Seed {
+  readonly table: SyncedTable
+  readonly stream: Stream.Stream<Uint8Array, SyncError>
 }
 
 /** A key that is pending on the target too. */
@@ -237,6 +249,7 @@ export interface Contested {
 export type Verdict = "agree" | "seen" | "supersede" | "overwrite" | "keep"
 
 export interface Applied {
+  /** Seeds among them. */
   readonly inserted: number
   readonly updated: number
   readonly deleted: number

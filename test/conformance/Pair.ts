@@ -210,16 +210,17 @@ export const move = (
   options: Partial<ApplyOptions> & { readonly acknowledge?: boolean; readonly request?: ClaimRequest } = {}
 ) =>
   Effect.scoped(Effect.gen(function*() {
-    const { acknowledge, judge, locks, request } = {
+    const { acknowledge, judge, locks, request, seeds } = {
       acknowledge: true,
       judge: resolve(table, from.database.side),
       locks: "wait" as const,
       request: next(phase),
+      seeds: [],
       ...options
     }
     const claim: Claim | null = yield* from.database.claim(table, request)
     if (claim === null) return null
-    const applied: Applied = yield* to.database.apply(table, claim, { judge, locks })
+    const applied: Applied = yield* to.database.apply(table, claim, { judge, locks, seeds })
     if (acknowledge) yield* claim.acknowledge(applied.kept)
     return applied
   }))

@@ -1,6 +1,6 @@
 /** Conformance: what arrives, what is contested, and what is refused. */
 import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import type { ApplyOptions, Contested, Verdict } from "../../src/services/Database.ts"
 import type { MakePair } from "./Pair.ts"
 import { move, next, settleAll, setUp, waiting } from "./Pair.ts"
@@ -393,6 +393,31 @@ export const applying = (makePair: MakePair) => {
       assert.deepInclude(applied, { updated: 5, inserted: 0, deleted: 0, kept: [] })
       assert.deepStrictEqual(yield* external.app.rows(perfis.name), yield* replit.app.rows(perfis.name))
       for (const side of [replit, external]) assert.deepStrictEqual(yield* waiting(side, perfis), [])
+    }))
+
+  it.scopedLive("seeds of another table come along, unless they are there or pending, and agree when they travel", () =>
+    Effect.gen(function*() {
+      const { external, itens, perfis, replit } = yield* setUp(makePair)
+      yield* external.app.insert(perfis.name, { id: "b", nome: "theirs" })
+      yield* external.app.insert(perfis.name, { id: "c" })
+      yield* external.app.remove(perfis.name, ["c"])
+      for (const id of ["a", "b", "c"]) yield* replit.app.insert(perfis.name, { id, nome: "ours", updated_at: late })
+      for (const id of ["a", "b"]) yield* replit.app.insert(itens.name, { perfil_id: id, numero: "1" })
+      const parents = Stream.unwrapScoped(
+        Effect.map(replit.database.claim(perfis, next("upserts")), (claim) => claim!.stream)
+      )
+      const applied = yield* move(replit, external, itens, "upserts", { seeds: [{ table: perfis, stream: parents }] })
+      assert.deepInclude(applied, { inserted: 3, kept: [] })
+      assert.deepStrictEqual(
+        (yield* external.app.rows(perfis.name)).map(({ id, nome }) => [id, nome]),
+        [["a", "ours"], ["b", "theirs"]]
+      )
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "b", "c"])
+      const { asked, judge } = judging("agree")
+      yield* move(replit, external, perfis, "upserts", { judge: (some) => some.equal ? judge(some) : "keep" })
+      assert.deepStrictEqual(asked.map(({ equal, number }) => ({ equal, number })), [{ equal: true, number: 1 }])
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b", "c"])
+      assert.deepStrictEqual(yield* waiting(external, perfis), ["b", "-c"])
     }))
 
   it.scopedLive("a row is refused for its foreign key, its check, its type and the trigger that drops it", () =>

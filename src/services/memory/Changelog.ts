@@ -51,12 +51,20 @@ export const make = (connection: Connection): Changelog => {
       const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(claimed.stream))
       const staged = yield* StagedRow.decodeChunks(table, chunks)
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+      const seeds = yield* Effect.forEach(options.seeds ?? [], ({ stream, table: other }) =>
+        Effect.map(
+          Effect.flatMap(
+            Stream.runCollect(stream),
+            (read) => StagedRow.decodeChunks(other, Chunk.toReadonlyArray(read))
+          ),
+          (rows) => ({ table: other, state: tableOf(store, other), rows })
+        ))
       yield* options.turn ?? Effect.void
       const contested = yield* step(store, () => contestedNumbers(tableOf(store, table), table, staged))
       const known = contested.length === 0 ? new Map<number, bigint>() : yield* claimed.known(contested)
       return yield* step(store, (nowUs) => ({
         bytes,
-        ...apply({ store, state: tableOf(store, table), table, staged, known, options, nowUs })
+        ...apply({ store, state: tableOf(store, table), table, staged, seeds, known, options, nowUs })
       }))
     }),
     finish: Effect.fn("MemoryDatabase.finish")((run) =>

@@ -42,6 +42,11 @@ export interface Batch {
   readonly state: TableState
   readonly table: SyncedTable
   readonly staged: ReadonlyArray<StagedRow>
+  readonly seeds: ReadonlyArray<{
+    readonly table: SyncedTable
+    readonly state: TableState
+    readonly rows: ReadonlyArray<StagedRow>
+  }>
   readonly known: ReadonlyMap<number, bigint>
   readonly options: ApplyOptions
   readonly nowUs: bigint
@@ -56,7 +61,7 @@ const untangling = (store: Store, { schema }: TableState): ReadonlyArray<Untangl
     : ["loosen", "replace"]
 
 const applyBy = (
-  { known, nowUs, options, staged, state, store, table }: Batch,
+  { known, nowUs, options, seeds, staged, state, store, table }: Batch,
   how: Untangling | null = null
 ): Omit<Applied, "bytes"> => {
   const rows = staged.map((row) => toMerge(state, table, row))
@@ -69,7 +74,8 @@ const applyBy = (
       transaction,
       state,
       judged.filter(({ verdict }) => verdict === "apply" || verdict === "overwrite" || verdict === "supersede"),
-      how
+      how,
+      () => seeds.reduce((sum, seed) => sum + plant(transaction, seed), 0)
     )
     const overwritten = judged.filter(({ verdict }) => verdict === "overwrite")
     for (const row of overwritten) {
@@ -194,7 +200,8 @@ const merge = (
   transaction: Transaction,
   state: TableState,
   rows: ReadonlyArray<Judged>,
-  how: Untangling | null
+  how: Untangling | null,
+  plantSeeds: () => number
 ) => {
   const deleted = rows.filter(({ after, before }) => after === null && before !== null)
   const updated = rows.filter(({ after, before }) => after !== null && before !== null && !isSame(before, after))
@@ -206,6 +213,7 @@ const merge = (
     return !oldKeys.has(was) && oldKeys.add(was)
   })
   const inserted = added.filter((row) => !moved.includes(row))
+  let planted = 0
   transaction.statement(() => deleted.forEach(({ id }) => transaction.remove(state, id, "merge")))
   if (how === "loosen") {
     const columns = (state.schema.uniques ?? []).flatMap((unique) => unique.columns)
@@ -220,8 +228,20 @@ const merge = (
   }
   transaction.statement(() => moved.forEach(({ after, was }) => transaction.update(state, was!, after!, "merge")))
   transaction.statement(() => updated.forEach(({ after, id }) => transaction.update(state, id, after!, "merge")))
-  transaction.statement(() => inserted.forEach(({ after }) => transaction.insert(state, after!, "merge")))
-  return { deleted: deleted.length, updated: updated.length + moved.length, inserted: inserted.length }
+  transaction.statement(() => {
+    planted = plantSeeds()
+    inserted.forEach(({ after }) => transaction.insert(state, after!, "merge"))
+  })
+  return { deleted: deleted.length, updated: updated.length + moved.length, inserted: inserted.length + planted }
+}
+
+/** Rows of another table that come along are that side's own changes: captured as such. Says how many they are. */
+const plant = (transaction: Transaction, { rows, state, table }: Batch["seeds"][number]): number => {
+  const missing = rows.map((row) => toMerge(state, table, row)).filter(({ after, entries, id }) =>
+    after !== null && transaction.row(state, id) === null && entries.length === 0
+  )
+  for (const { after } of missing) transaction.insert(state, after!)
+  return missing.length
 }
 
 /** Every settled key goes into history with its source's change id, and what was pending here is settled with it. */

@@ -24,7 +24,7 @@ import { beforeMerge, explainRefusal, undoMerge } from "./explainRefusal.ts"
 import { newestMigration } from "./Migrations.ts"
 import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
-import { bouncesMax, type TableSql } from "./TableSql.ts"
+import { bouncesMax, type Seeding, type TableSql } from "./TableSql.ts"
 
 /** The part of `Database` that moves rows. */
 export const make = (session: PgSession, stems: Stems): Changelog => {
@@ -114,17 +114,30 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           primaryKey: table.shapes[session.side].keyConstraint,
           searchPath: "theirs",
           settings: options.locks === "skip" ? impatient : [],
-          script: [sql.applying, sql.makeStage]
+          script: [sql.applying, sql.makeStage(ownStage)]
         })
-        const bytes = yield* tx.copyFrom(sql.copyStage, claim.stream)
+        const bytes = yield* tx.copyFrom(sql.copyStage(ownStage), claim.stream)
+        const seeds = yield* Effect.forEach(options.seeds ?? [], ({ stream, table: other }, index) =>
+          Effect.gen(function*() {
+            const stage = `${ownStage}_${index + 1}`
+            const theirs = yield* stems.sqlOf(other)
+            yield* tx.script([theirs.makeStage(stage)])
+            yield* tx.copyFrom(theirs.copyStage(stage), stream)
+            return theirs.seed(stage)
+          }))
         yield* options.turn ?? Effect.void
         const kept = yield* judge(tx, sql, claim, options)
         const guarded = table.shapes[session.side].beforeTriggers.length > 0
-        const merged = yield* mergeAnyhow(tx, sql, claim, { guarded, contested: kept.contested }).pipe(
-          Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
+        const merged = yield* mergeAnyhow(tx, sql, claim, { guarded, contested: kept.contested, seeds }).pipe(
+          Effect.catchTag("RowRefused", (error) =>
+            explainRefusal(tx, sql, table, error))
         )
-        if (merged.raced) return yield* raced(session, table)
-        if (merged.dropped !== null) return yield* dropped(session, table, merged.dropped)
+        if (merged.raced) {
+          return yield* raced(session, table)
+        }
+        if (merged.dropped !== null) {
+          return yield* dropped(session, table, merged.dropped)
+        }
         yield* tx.commit()
         const { deleted, inserted, updated } = merged
         return {
@@ -271,6 +284,8 @@ interface Merged {
 interface Facts {
   readonly guarded: boolean
   readonly contested: boolean
+  /** Statements that insert rows of other tables, which these rows may point at. */
+  readonly seeds: ReadonlyArray<Seeding>
 }
 
 /**
@@ -315,7 +330,8 @@ const merge = Effect.fn("merge")(function*(
     ["expected", facts.guarded ? sql.expected : null],
     ["updated", sql.update],
     ["rekeyed", sql.updateUnique],
-    ["inserted", sql.insert],
+    ...facts.seeds.map((seed): readonly [string, string] => ["seeds", seed.count]),
+    ["inserted", withSeeds(facts.seeds, sql.insert)],
     ["deleted", sql.delete],
     ["unapplied", untangled ? sql.unapplied : null],
     ...(facts.contested ? sql.settle.map((text): readonly [string, string] => ["settle", text]) : []),
@@ -330,7 +346,10 @@ const merge = Effect.fn("merge")(function*(
   const count = (name: string) => result(name)?.count ?? 0
   const written = {
     updated: count("updated") + count("rekeyed"),
-    inserted: count("inserted"),
+    inserted: count("inserted") + present.reduce(
+      (sum, [name], index) => name === "seeds" ? sum + Number(results[index]?.rows[0]?.["rows"]) : sum,
+      0
+    ),
     deleted: count("deleted")
   }
   // Tangled rows are written twice, so the statements' counts say nothing of updates.
@@ -342,6 +361,15 @@ const merge = Effect.fn("merge")(function*(
     dropped: untangled ? unapplied || null : droppedRows(result("expected")?.rows[0], written)
   } satisfies Merged
 })
+
+/** One statement: PostgreSQL looks at foreign keys when it ends. */
+const withSeeds = (seeds: ReadonlyArray<Seeding>, insert: string): string =>
+  seeds.length === 0
+    ? insert
+    : `with ${seeds.map((seed, index) => `seed${index} as (${seed.insert})`).join(", ")} ${insert}`
+
+/** The stage that capture looks at, by its name, to tell the merge's own writes. */
+const ownStage = "vaivem_stage"
 
 const droppedRows = (
   expected: Row | undefined,

@@ -263,13 +263,24 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     ],
     // ---- target ----------------------------------------------------------------------------------------------------
     applying: `select set_config('vaivem.applying', format('%I.%I', ${text(name.schema)}, ${text(name.name)}), true)`,
-    makeStage: `create temp table vaivem_stage on commit drop as
+    makeStage: (stage: string) =>
+      `create temp table ${stage} on commit drop as
       select 0 as n, 0::bigint as change_id, true as present, 0::bigint as stamp_us, now() as changed_at,
         0::smallint as bounces, ${wass("p")}, ${ks("p")}, ${
-      values.length === 0 ? "" : `${values.map((column) => `t.${id(column)} as ${staged(column)}`).join(", ")}, `
-    }null::bigint as newest, null::text as verdict
+        values.length === 0 ? "" : `${values.map((column) => `t.${id(column)} as ${staged(column)}`).join(", ")}, `
+      }null::bigint as newest, null::text as verdict
       from ${pending} p, ${t} t with no data`,
-    copyStage: `copy pg_temp.vaivem_stage (${stageColumns.join(", ")}) from stdin`,
+    copyStage: (stage: string) => `copy pg_temp.${stage} (${stageColumns.join(", ")}) from stdin`,
+    /** The rows of a stage of its own that come along with another table's insert. */
+    seed: (stage: string): Seeding => {
+      const those = `from pg_temp.${stage} s where s.present and not exists (select from ${t} t where ${tIs("s")})
+        and not exists (select from ${pending} p where ${same("p", "s")})`
+      return {
+        count: `select count(*) as rows ${those}`,
+        insert: `insert into ${t} (${table.columns.map(id).join(", ")}) overriding system value
+          select ${table.columns.map((column) => `s.${staged(column)}`).join(", ")} ${those} order by s.n`
+      }
+    },
     /** Tells capture how often the rows of this batch bounced, so that it needn't look at the stage for each write. */
     bouncing: `select set_config('vaivem.bounces', max(s.bounces)::text, true) from pg_temp.vaivem_stage s`,
     /** Locks in key order, so that two of us, or an app that does the same, can't deadlock. */
@@ -471,6 +482,12 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       ? "true"
       : `${bucket(buckets.of)} = any ('{${buckets.only.join(",")}}'::bigint[])`
   }
+}
+
+/** How many rows come along with another table's insert, and the statement. */
+export interface Seeding {
+  readonly count: string
+  readonly insert: string
 }
 
 /** What a unique index compares. */
