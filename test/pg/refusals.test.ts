@@ -388,7 +388,7 @@ layer(PgPair.layer, { excludeTestServices: true })("promise 7", (it) => {
         yield* sync[from].query("update lojas set chefe = 1021 where id = 23")
         yield* sync.cycle
         const left = yield* sync[from].database.quarantined(null)
-        assert.includeDeepMembers(left.map(({ key, table }) => [table.name, ...key]), [["pessoas", "1023"]])
+        assert.include(left.map(({ key, table }) => `${table.name} ${key.join()}`), "pessoas 1023")
         yield* sync[to].query("alter table pessoas drop constraint nunca")
         yield* sync.cycle
         yield* sync.cycle
