@@ -10,6 +10,7 @@ import type { Applied, ApplyOptions, Verdict } from "../Database.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey } from "./MemoryTable.ts"
 import { pendingOf, settle, stampOf, unblock } from "./Queue.ts"
+import { moveOn } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
 import { Transaction } from "./Transaction.ts"
 
@@ -164,6 +165,7 @@ const merge = (transaction: Transaction, state: TableState, rows: ReadonlyArray<
     return !oldKeys.has(was) && oldKeys.add(was)
   })
   const inserted = added.filter((row) => !moved.includes(row))
+  moveOn(state, rows.flatMap(({ after }) => after === null ? [] : [after]))
   transaction.statement(() => deleted.forEach(({ id }) => transaction.remove(state, id, "merge")))
   transaction.statement(() => moved.forEach(({ after, was }) => transaction.update(state, was!, after!, "merge")))
   transaction.statement(() => updated.forEach(({ after, id }) => transaction.update(state, id, after!, "merge")))

@@ -288,6 +288,7 @@ const merge = Effect.fn("merge")(function*(
     ["expected", facts.guarded ? sql.expected : null],
     ["updated", sql.update],
     ["rekeyed", sql.updateUnique],
+    ...sql.moveOn.map((text): readonly [string, string] => ["sequence", text]),
     ["inserted", sql.insert],
     ["deleted", sql.delete],
     ...(facts.contested ? sql.settle.map((text): readonly [string, string] => ["settle", text]) : []),
