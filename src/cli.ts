@@ -70,6 +70,7 @@ const footer = HelpDoc.blocks([
     "vaivem --once",
     "vaivem check --json",
     "vaivem setup --create-missing",
+    "vaivem setup --split-ids",
     "vaivem probe --from external --table perfis",
     "vaivem verify --repair",
     "vaivem conflicts show 3f2a",

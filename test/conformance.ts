@@ -7,6 +7,7 @@ import { applying } from "./conformance/applying.ts"
 import { catalog } from "./conformance/catalog.ts"
 import { changelog } from "./conformance/changelog.ts"
 import { comparison } from "./conformance/comparison.ts"
+import { ids } from "./conformance/ids.ts"
 import { journal } from "./conformance/journal.ts"
 import type { MakePair } from "./conformance/Pair.ts"
 import { quarantine } from "./conformance/quarantine.ts"
@@ -25,6 +26,9 @@ export const suite = (name: string, makePair: MakePair) => {
     })
     describe("applying", () => {
       applying(makePair)
+    })
+    describe("ids", () => {
+      ids(makePair)
     })
     describe("quarantine", () => {
       quarantine(makePair)

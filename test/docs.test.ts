@@ -177,7 +177,7 @@ describe("every page", () => {
 })
 
 /** The example of the next migration. */
-const isNext = (path: string): boolean => path === "sql/0006_what_it_does.sql"
+const isNext = (path: string): boolean => path === "sql/0007_what_it_does.sql"
 
 /** As GitHub makes them. */
 const anchorOf = (heading: string): string =>

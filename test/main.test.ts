@@ -357,6 +357,29 @@ describe("commands", () => {
       assert.deepStrictEqual(yield* rows(replit), yield* rows(external))
     }))
 
+  it.scopedLive("setup --split-ids keeps the ids of both sides apart, as check asked for, and teardown ends it", () =>
+    Effect.gen(function*() {
+      const urls = yield* freshPair
+      const env = { ...settings(urls), SYNC_TABLES: "pedidos" }
+      const both = [urls.replit, urls.external]
+      for (const url of both) yield* query(url, "create table pedidos (id serial primary key, o text)")
+      const asked = yield* run(["check"], { env })
+      assert.match(asked.out, /PROBLEM: Both sides give the ids of pedidos\.id .* Run `setup --split-ids`\./)
+      assert.strictEqual(asked.code, 3)
+      const done = yield* run(["setup", "--split-ids"], { env })
+      assert.match(
+        done.out,
+        /pedidos\.id: odd ids on Replit, even ids on external\.\n.*Replit goes on with 1001, in steps of 2/
+      )
+      assert.deepStrictEqual([done.code, done.err.includes("out of the same numbers")], [0, false])
+      assert.strictEqual((yield* run(["check"], { env })).code, 0)
+      assert.strictEqual((yield* run(["teardown"], { env })).code, 0)
+      for (const url of both) {
+        const found = yield* query(url, "select seqincrement as by from pg_sequence")
+        assert.deepStrictEqual(found, [{ by: 1 }])
+      }
+    }))
+
   it.scopedLive("teardown refuses to lose anything unasked, and with --yes leaves no trace of ours", () =>
     Effect.gen(function*() {
       const { env, external, replit } = yield* pairWithTable

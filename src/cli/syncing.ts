@@ -12,6 +12,8 @@ import type { Probed } from "../programs/probe.ts"
 import { probe } from "../programs/probe.ts"
 import type { SetUp } from "../programs/setup.ts"
 import { setup } from "../programs/setup.ts"
+import type { SplitIds } from "../programs/splitIds.ts"
+import { idWarnings, splitIds, splitLines } from "../programs/splitIds.ts"
 import { supervise } from "../programs/supervise.ts"
 import type { TeardownOptions, TornDown } from "../programs/teardown.ts"
 import { teardown } from "../programs/teardown.ts"
@@ -41,19 +43,34 @@ const createMissing = Options.boolean("create-missing").pipe(
   Options.withDescription("Create a table that only one side has: columns, portable defaults, primary key.")
 )
 
-export const setupCommand = Command.make("setup", { createMissing }, (options) =>
-  Effect.gen(function*() {
-    const done = yield* underLease(setup({ ...options, strict: true }))
-    for (const warning of done.warnings) yield* Effect.logWarning(warning)
-    for (const { problem } of done.paused) yield* Effect.logWarning(problem)
-    yield* Console.log(setUpText(done))
-    yield* endWith(done.paused.length > 0 ? 3 : 0)
-  })).pipe(
-    Command.withDescription(
-      "Sets both databases up (schema vaivem, triggers) and compares what is there. The first run does it, too."
-    ),
-    Command.provide(live)
-  )
+const split = Options.boolean("split-ids").pipe(
+  Options.withDescription("Keep ids apart where both sides give them: odd ones on Replit, even ones on external.")
+)
+
+export const setupCommand = Command.make(
+  "setup",
+  { createMissing, splitIds: split },
+  (options) =>
+    Effect.gen(function*() {
+      const { createMissing } = options
+      const { done, ids, warnings } = yield* underLease(Effect.gen(function*() {
+        const done = yield* setup({ createMissing, strict: true })
+        const tables = done.tables.map(({ table }) => table)
+        const ids = options.splitIds ? yield* splitIds(tables) : null
+        return { done, ids, warnings: [...done.warnings, ...(ids?.warnings ?? (yield* idWarnings(tables)))] }
+      }))
+      for (const warning of warnings) yield* Effect.logWarning(warning)
+      for (const { problem } of done.paused) yield* Effect.logWarning(problem)
+      yield* Console.log([setUpText(done), ...(ids === null ? [] : splitText(ids))].join("\n"))
+      const waits = done.paused.length > 0 || (ids?.columns ?? []).some(({ outcome }) => outcome === "impossible")
+      yield* endWith(waits ? 3 : 0)
+    })
+).pipe(
+  Command.withDescription(
+    "Sets both databases up (schema vaivem, triggers) and compares what is there. The first run does it, too."
+  ),
+  Command.provide(live)
+)
 
 const setUpText = ({ created, tables }: SetUp): string =>
   [
@@ -61,6 +78,9 @@ const setUpText = ({ created, tables }: SetUp): string =>
     ...contactLines(tables),
     `Set up: ${tables.length === 0 ? "no table" : list(tables.map(({ table }) => display(table.name)))}.`
   ].join("\n")
+
+const splitText = (ids: SplitIds): ReadonlyArray<string> =>
+  ids.columns.length === 0 ? ["No table has ids that come from sequences."] : splitLines(ids)
 
 const from = Options.choice("from", sides).pipe(Options.withDescription("The side where the row is inserted."))
 

@@ -41,6 +41,8 @@ export interface TableShape {
   readonly parents: ReadonlyArray<TableName>
   /** A foreign key of the table points at itself: rows that point at each other should travel in one batch. */
   readonly selfReferencing: boolean
+  /** Sequences that give values to columns of the primary key or a unique index; two of one column in partitions. */
+  readonly sequences: ReadonlyArray<{ readonly column: string; readonly name: TableName }>
   /** Names of the user's own enabled BEFORE ROW triggers (promise 11). */
   readonly beforeTriggers: ReadonlyArray<string>
   /** Names of the user's own enabled AFTER triggers: they fire on what the sync applies, `check` lists them. */

@@ -4,8 +4,10 @@
  */
 import { Effect, Either } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
+import { idFindings } from "../domain/idFindings.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides, urlSetting } from "../domain/Side.ts"
+import { sequencesOf } from "../domain/splitIds.ts"
 import type { TableShape } from "../domain/SyncedTable.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
@@ -14,7 +16,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases } from "./databases.ts"
 import { sentence } from "./leftBehind.ts"
 import { pairProblem } from "./pair.ts"
-import { inspectBoth, refuseSameDatabase } from "./setup.ts"
+import { inspectBoth, onBoth, refuseSameDatabase } from "./setup.ts"
 
 /** `--json` prints it as it is. */
 export interface Check {
@@ -162,17 +164,23 @@ const alone = ({ side, tables }: Seen): ReadonlyArray<TableCheck> =>
 
 const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, Seen>>, names: ReadonlyArray<TableName>) {
   const contracts = yield* inspectBoth(names)
-  return contracts.map(({ found, name }, index): TableCheck => ({
-    table: display(name),
-    problems: found._tag === "Fits" ? [] : [found.problem],
-    notes: [
-      ...(found._tag === "Fits" ? [...found.warnings, ...found.notes] : []),
-      ...sides.flatMap((side) => {
-        const inspected = both[side].tables[index]
-        return inspected?._tag === "Table" ? triggerNotes(inspected.shape, side) : []
-      })
-    ]
-  }))
+  const fitting = contracts.flatMap(({ found }) => found._tag === "Fits" ? [found.table] : [])
+  const sequences = yield* onBoth((database) => database.sequences(fitting.map(({ name }) => name)))
+  return contracts.map(({ found, name }, index): TableCheck => {
+    const ids = idFindings(found._tag === "Fits" ? sequencesOf(found.table, sequences) : { replit: [], external: [] })
+    return {
+      table: display(name),
+      problems: found._tag === "Fits" ? ids.problems : [found.problem],
+      notes: [
+        ...(found._tag === "Fits" ? [...found.warnings, ...found.notes] : []),
+        ...sides.flatMap((side) => {
+          const inspected = both[side].tables[index]
+          return inspected?._tag === "Table" ? triggerNotes(inspected.shape, side) : []
+        }),
+        ...ids.notes
+      ]
+    }
+  })
 })
 
 const triggerNotes = ({ afterTriggers, beforeTriggers }: TableShape, side: Side): ReadonlyArray<string> => [

@@ -18,6 +18,7 @@ import { emptyTally, pass } from "./pass.ts"
 import { RandomId } from "./RandomId.ts"
 import type { ReadyTable, SetUp } from "./setup.ts"
 import { onBoth, refuseSameDatabase, setup } from "./setup.ts"
+import { idWarnings } from "./splitIds.ts"
 
 export interface CycleOptions {
   /** How long retries may go on before the cycle fails with the last error. */
@@ -172,7 +173,8 @@ const setUpNow = Effect.fn("setUpNow")(function*(memory: Memory) {
   const strict = (yield* Ref.get(memory.ready)) === null
   const setUp = yield* setup({ createMissing: false, strict })
   yield* Ref.set(memory.ready, { tables: setUp.tables, paused: setUp.paused })
-  return setUp
+  if (!strict) return setUp
+  return { ...setUp, warnings: [...setUp.warnings, ...(yield* idWarnings(setUp.tables.map(({ table }) => table)))] }
 })
 
 /** Whether what this process knows is still what is there: fingerprints, capture and contracts, for every table. */

@@ -7,6 +7,7 @@
  */
 import type { Effect, Scope, Stream } from "effect"
 import type { Version } from "../domain/decide.ts"
+import type { IdSequence, SequenceSettings } from "../domain/IdSequence.ts"
 import type { Side } from "../domain/Side.ts"
 import type { Key, SyncedTable, TableShape } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
@@ -43,10 +44,24 @@ export interface Catalog {
   readonly remember: (name: TableName, remembered: Remembered | null) => Effect.Effect<void, SyncError>
   /** All tables with capture installed by us. */
   readonly captured: Effect.Effect<ReadonlyArray<TableName>, SyncError>
-  /** Removes capture of one table and all that we keep about it, and puts an older changelog table back. */
+  /**
+   * Removes capture of one table and all that we keep about it, and puts back an older changelog table and the sequences
+   * that were split and give ids to no other captured table.
+   */
   readonly uncapture: (name: TableName) => Effect.Effect<void, SyncError>
-  /** Removes everything of ours. */
+  /** Removes everything of ours, and puts back what `uncapture` does. */
   readonly uninstall: Effect.Effect<void, SyncError>
+  /**
+   * The sequences that give ids to the tables, which must be there: in the order of the tables, then by column. Reads the
+   * highest and lowest id of each column.
+   */
+  readonly sequences: (names: ReadonlyArray<TableName>) => Effect.Effect<ReadonlyArray<IdSequence>, SyncError>
+  /**
+   * Sets a sequence, in one transaction, and remembers what it was before the first time. It begins with `next` or, if
+   * it has passed that by then, with the first number of the same steps that is further. Returns the last number that it
+   * had given. Waits for transactions that have used it, at most half a second, because others wait behind it.
+   */
+  readonly splitSequence: (name: TableName, settings: SequenceSettings) => Effect.Effect<bigint, SyncError>
   /** Creates a table of the given shape (`setup --create-missing`): columns, defaults that are portable, primary key. */
   readonly createTable: (ddl: string) => Effect.Effect<void, SyncError>
   /** The CREATE TABLE statement that makes this table on the other side. */
@@ -117,6 +132,7 @@ export interface Changelog {
   readonly claim: (table: SyncedTable, request: ClaimRequest) => Effect.Effect<Claim | null, SyncError, Scope.Scope>
   /**
    * Applies a claim of the other side in one transaction: stage, lock, judge, merge, journal, log as history, commit.
+   * Sequences that give ids to the table are moved past the rows, never back; that stays, whatever becomes of the rest.
    * `RowRefused` means that nothing was applied because at least one row of the claim was refused.
    */
   readonly apply: (table: SyncedTable, claim: Claim, options: ApplyOptions) => Effect.Effect<Applied, SyncError>

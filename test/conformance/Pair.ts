@@ -51,6 +51,7 @@ const common = `
       return new;
     end $$;
   create trigger visitas_antes before insert or update on visitas for each row execute function visitas_antes();
+  create table pedidos (id serial primary key, texto text);
   create table saltos (id text primary key, n integer not null);
   create function saltos_depois() returns trigger language plpgsql as $$
     begin
@@ -128,6 +129,12 @@ const saltos: MemoryTable = {
   }]
 }
 
+const pedidos: MemoryTable = {
+  name: named("pedidos"),
+  columns: [{ name: "id", type: "integer", sequence: true }, { name: "texto", type: "text" }],
+  key: ["id"]
+}
+
 const avulsa: MemoryTable = {
   name: named("avulsa"),
   columns: [
@@ -140,7 +147,7 @@ const avulsa: MemoryTable = {
 
 /** The same for the memory form. */
 export const tables: Readonly<Record<Side, ReadonlyArray<MemoryTable>>> = {
-  replit: [perfis, itens, notas(200), visitas, saltos, avulsa],
+  replit: [perfis, itens, notas(200), visitas, saltos, pedidos, avulsa],
   external: [
     perfis,
     itens,
@@ -152,7 +159,8 @@ export const tables: Readonly<Record<Side, ReadonlyArray<MemoryTable>>> = {
         run: ({ new: row, old }) => row === null ? old : row["texto"] === "SOME" ? null : row
       }]
     },
-    saltos
+    saltos,
+    pedidos
   ]
 }
 
@@ -163,6 +171,7 @@ export interface Ready extends Pair {
   readonly notas: SyncedTable
   readonly visitas: SyncedTable
   readonly saltos: SyncedTable
+  readonly pedidos: SyncedTable
 }
 
 /** The verbs of a set-up, without its program. */
@@ -186,7 +195,8 @@ export const setUp = (makePair: MakePair) =>
       itens: yield* captured("itens"),
       notas: yield* captured("notas"),
       visitas: yield* captured("visitas"),
-      saltos: yield* captured("saltos")
+      saltos: yield* captured("saltos"),
+      pedidos: yield* captured("pedidos")
     }
     return ready
   })

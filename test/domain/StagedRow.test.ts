@@ -12,6 +12,7 @@ const shape: TableShape = {
   parents: [],
   beforeTriggers: [],
   uniqueColumns: [],
+  sequences: [],
   selfReferencing: false,
   afterTriggers: [],
   fingerprint: ""

@@ -6,6 +6,7 @@ import { display } from "../../domain/TableName.ts"
 import type { Catalog, Hello, Inspected } from "../Database.ts"
 import type { MemoryTable } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
+import * as Sequences from "./Sequences.ts"
 import type { Store } from "./Store.ts"
 import { emptyTable, fingerprintOf, step, tableNamed, tableOf } from "./Store.ts"
 
@@ -62,6 +63,12 @@ export const make = (store: Store): Catalog => ({
     store.lastCycle = null
     store.installed = false
   }),
+  sequences: Effect.fn("MemoryDatabase.sequences")((names) =>
+    step(store, () => names.flatMap((name) => Sequences.describe(tableNamed(store, name))))
+  ),
+  splitSequence: Effect.fn("MemoryDatabase.splitSequence")((name, settings) =>
+    step(store, () => Sequences.split(store, name, settings))
+  ),
   createTable: Effect.fn("MemoryDatabase.createTable")((ddl) =>
     step(store, () => {
       const schema: MemoryTable = JSON.parse(ddl)
@@ -101,6 +108,7 @@ const hello = ({ clockOffsetUs, side }: Store): Hello => ({
 const holders = (store: Store, number: bigint): number => store.advisory.get(number) ?? 0
 
 const forget = (store: Store, state: ReturnType<typeof emptyTable>): void => {
+  Sequences.putBack(state)
   state.capture = null
   state.remembered = null
   state.pending = []

@@ -27,6 +27,8 @@ export interface MemoryColumn {
   readonly notNull?: boolean
   /** Text of the default; `now()` is the time of the statement. */
   readonly default?: string
+  /** Its default comes from a sequence of its own. */
+  readonly sequence?: boolean
 }
 
 /** A foreign key to the other table's primary key. */
@@ -98,10 +100,20 @@ export const shapeOf = (table: MemoryTable, fingerprint: string): TableShape => 
   parents: (table.references ?? []).map((reference) => reference.table).filter((name) => !sameName(name, table.name)),
   beforeTriggers: (table.before ?? []).map(({ name }) => name),
   selfReferencing: (table.references ?? []).some((reference) => sameName(reference.table, table.name)),
+  sequences: sequencedColumns(table).map((column) => ({ column, name: sequenceName(table, column) })),
   uniqueColumns: [...new Set((table.uniques ?? []).flatMap(({ columns }) => columns))],
   afterTriggers: (table.after ?? []).map(({ name }) => name),
   fingerprint
 })
+
+/** Of the sequence that gives values to a column: as PostgreSQL names it. */
+export const sequenceName = (table: MemoryTable, column: string): TableName => ({
+  schema: table.name.schema,
+  name: `${table.name.name}_${column}_seq`
+})
+
+export const sequencedColumns = (table: MemoryTable): ReadonlyArray<string> =>
+  table.columns.filter(({ sequence }) => sequence === true).map(({ name }) => name)
 
 export const sameName = (a: TableName, b: TableName): boolean => a.schema === b.schema && a.name === b.name
 
@@ -128,7 +140,7 @@ const toColumn = (table: MemoryTable, column: MemoryColumn): Column => ({
   type: column.type,
   base: baseOf(column.type),
   notNull: column.notNull === true || table.key.includes(column.name),
-  hasDefault: column.default !== undefined,
+  hasDefault: column.default !== undefined || column.sequence === true,
   generated: false,
   identity: null
 })

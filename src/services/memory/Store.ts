@@ -7,6 +7,7 @@ import { display, type TableName } from "../../domain/TableName.ts"
 import type { Conflict, Identity, Refusal, Remembered, Run } from "../Database.ts"
 import type { MemoryTable, Row, RowId } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
+import type { MemorySequence } from "./Sequences.ts"
 import type { Transaction } from "./Transaction.ts"
 
 export interface Store {
@@ -45,6 +46,8 @@ export interface TableState {
   pending: Array<Entry>
   history: Array<HistoryEntry>
   readonly quarantine: Map<RowId, QuarantineEntry>
+  /** By column; those that were not used yet are left out. */
+  readonly sequences: Map<string, MemorySequence>
 }
 
 export interface RowLock {
@@ -114,7 +117,8 @@ export const emptyTable = (schema: MemoryTable): TableState => ({
   remembered: null,
   pending: [],
   history: [],
-  quarantine: new Map()
+  quarantine: new Map(),
+  sequences: new Map()
 })
 
 /** Runs one step on the store at its server's time; what the engine throws becomes a typed error. */

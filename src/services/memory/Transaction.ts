@@ -10,6 +10,7 @@ import { childrenOf, requireFit, requireNewKey, requireParents, requireUnique, t
 import { Locks } from "./Locks.ts"
 import type { MemoryTable, Row, RowChange, RowId, Statements } from "./MemoryTable.ts"
 import { idOf, idOfKey, keyOf } from "./MemoryTable.ts"
+import { take } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
 import { Refused, tableNamed } from "./Store.ts"
 import { print, toIso } from "./Timestamp.ts"
@@ -90,7 +91,7 @@ export class Transaction {
   }
 
   insert(state: TableState, values: Row, writer: Writer = "user"): void {
-    const row = this.fireBefore(state, { old: null, new: this.complete(state.schema, values) }, writer)
+    const row = this.fireBefore(state, { old: null, new: this.complete(state, values) }, writer)
     if (row === null) return
     const id = idOf(state.schema, row)
     this.locks.take(state, id, "key")
@@ -267,8 +268,10 @@ export class Transaction {
     return 1 + ((applied === state ? bounces.get(id) : undefined) ?? Math.max(0, ...bounces.values()))
   }
 
-  private complete(schema: MemoryTable, values: Row): Row {
-    return Object.fromEntries(schema.columns.map(({ default: text, name }) => {
+  private complete(state: TableState, values: Row): Row {
+    const { schema } = state
+    return Object.fromEntries(schema.columns.map(({ default: text, name, sequence }) => {
+      if (values[name] === undefined && sequence === true) return [name, take(state, name)]
       if (values[name] !== undefined || text === undefined) return [name, values[name] ?? null]
       return [name, text === "now()" ? this.printNow(schema, name) : text]
     }))

@@ -11,6 +11,7 @@ import { childrenOf } from "./constraints.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey } from "./MemoryTable.ts"
 import { pendingOf, settle, stampOf, unblock } from "./Queue.ts"
+import { moveOn } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
 import { Refused } from "./Store.ts"
 import { Transaction } from "./Transaction.ts"
@@ -214,6 +215,7 @@ const merge = (
   })
   const inserted = added.filter((row) => !moved.includes(row))
   let planted = 0
+  moveOn(state, rows.flatMap(({ after }) => after === null ? [] : [after]))
   transaction.statement(() => deleted.forEach(({ id }) => transaction.remove(state, id, "merge")))
   if (how === "loosen") {
     const columns = (state.schema.uniques ?? []).flatMap((unique) => unique.columns)

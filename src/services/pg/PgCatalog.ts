@@ -1,7 +1,7 @@
 /** Who and what is there in a PostgreSQL database, and what we install in it. */
 import { Clock, Effect } from "effect"
 import { label } from "../../domain/Side.ts"
-import type { SyncedTable, TableShape } from "../../domain/SyncedTable.ts"
+import type { TableShape } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
@@ -9,6 +9,8 @@ import { display } from "../../domain/TableName.ts"
 import type { Captured, Catalog, Hello, Identity, Inspected, Remembered } from "../Database.ts"
 import type { Migration } from "./Migrations.ts"
 import { migrate } from "./Migrations.ts"
+import * as PgSequences from "./PgSequences.ts"
+import { sequencesOfTable } from "./PgSequences.ts"
 import type { PgSession, Row } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 
@@ -86,7 +88,7 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
             ? null
             : { renamedTo: captured.adopted.renamed_to, keys: captured.adopted.keys }
         } satisfies Captured
-      }).pipe(explainCapture(session, table)),
+      }).pipe(explainOurs(session, table.name)),
 
     recall: (name) =>
       Effect.map(
@@ -112,12 +114,13 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
     }),
 
     uncapture: (name) =>
-      Effect.asVoid(
-        session.transaction(session.query("select vaivem.uncapture($1, $2)", [name.schema, name.name]), {
-          ...changing,
-          table: name
-        })
-      ).pipe(Effect.zipLeft(Effect.sync(() => stems.note(name, null, false)))),
+      session.transaction(
+        Effect.zipRight(
+          session.query("select vaivem.uncapture($1, $2)", [name.schema, name.name]),
+          PgSequences.putBack(session)
+        ),
+        { ...changing, table: name }
+      ).pipe(explainOurs(session, name), Effect.zipLeft(Effect.sync(() => stems.note(name, null, false)))),
 
     uninstall: session.transaction(
       Effect.gen(function*() {
@@ -131,11 +134,14 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
           for (const row of tables) {
             stems.note({ schema: String(row.table_schema), name: String(row.table_name) }, null, false)
           }
+          yield* PgSequences.putBack(session)
         }
         yield* session.query("drop schema vaivem cascade")
       }),
       changing
-    ),
+    ).pipe(explainOurs(session)),
+
+    ...PgSequences.make(session),
 
     createTable: (ddl) => Effect.asVoid(session.transaction(session.query(ddl), changing)),
 
@@ -193,6 +199,9 @@ interface WireShape {
   readonly unique_columns: ReadonlyArray<string> | null
   readonly self_referencing: boolean
   readonly parents: ReadonlyArray<TableName> | null
+  readonly sequences:
+    | ReadonlyArray<{ readonly column: string; readonly schema: string; readonly name: string }>
+    | null
   readonly before_triggers: ReadonlyArray<string> | null
   readonly after_triggers: ReadonlyArray<string> | null
 }
@@ -225,6 +234,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   selfReferencing: wire.self_referencing,
   uniqueColumns: wire.unique_columns ?? [],
   parents: wire.parents ?? [],
+  sequences: (wire.sequences ?? []).map(({ column, name, schema }) => ({ column, name: { schema, name } })),
   beforeTriggers: wire.before_triggers ?? [],
   afterTriggers: wire.after_triggers ?? [],
   fingerprint: ""
@@ -287,6 +297,10 @@ const inspection = `
       select jsonb_agg(distinct jsonb_build_object('schema', pn.nspname, 'name', p.relname))
       from pg_constraint o join pg_class p on p.oid = o.confrelid join pg_namespace pn on pn.oid = p.relnamespace
       where o.conrelid = c.oid and o.contype = 'f' and o.confrelid <> c.oid),
+    'sequences', (
+      select jsonb_agg(jsonb_build_object('column', q.attname, 'schema', q.schema, 'name', q.name)
+        order by q.attname, q.schema, q.name)
+      from (${sequencesOfTable}) q),
     'before_triggers', (
       select jsonb_agg(g.tgname order by g.tgname) from pg_trigger g join pg_proc f on f.oid = g.tgfoid
       join pg_namespace fn on fn.oid = f.pronamespace
@@ -329,8 +343,8 @@ const describe = Effect.fn("describe")(function*(session: PgSession, name: Table
   return String(rows[0]!.ddl)
 })
 
-/** What keeps capture from being installed, as a person must hear it. */
-const explainCapture = (session: PgSession, table: SyncedTable) =>
+/** What keeps us from installing or removing something, as a person must hear it. */
+const explainOurs = (session: PgSession, table?: TableName) =>
 <A, E extends { readonly _tag: string }, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | ActionNeeded, R> =>
@@ -338,7 +352,7 @@ const explainCapture = (session: PgSession, table: SyncedTable) =>
     error._tag === "WorldRefused" && "sqlState" in error && error.sqlState === "VV002"
       ? new ActionNeeded({
         side: session.side,
-        table: table.name,
+        ...(table === undefined ? {} : { table }),
         message: "message" in error ? String(error.message) : "Something of this name is there already."
       })
       : error)

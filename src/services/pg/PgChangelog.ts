@@ -331,6 +331,7 @@ const merge = Effect.fn("merge")(function*(
     ["updated", sql.update],
     ["rekeyed", sql.updateUnique],
     ...facts.seeds.map((seed): readonly [string, string] => ["seeds", seed.count]),
+    ...sql.moveOn.map((text): readonly [string, string] => ["sequence", text]),
     ["inserted", withSeeds(facts.seeds, sql.insert)],
     ["deleted", sql.delete],
     ["unapplied", untangled ? sql.unapplied : null],

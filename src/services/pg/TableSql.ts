@@ -10,6 +10,7 @@ import type { Side } from "../../domain/Side.ts"
 import { opposite } from "../../domain/Side.ts"
 import type { SyncedTable } from "../../domain/SyncedTable.ts"
 import type { BucketSet, Phase } from "../Database.ts"
+import { moveOn } from "./PgSequences.ts"
 
 const id = Pg.escapeIdentifier
 const text = Pg.escapeLiteral
@@ -378,6 +379,9 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     insert: `insert into ${t} (${table.columns.map(id).join(", ")}) overriding system value
       select ${table.columns.map((column) => `s.${staged(column)}`).join(", ")} from pg_temp.vaivem_stage s
       where s.present and ${applies} and not exists (select from ${t} t where ${tIs("s")}) order by s.n`,
+    /** Or the app's next insert here gets an id that is applied now, and fails. Without parameters, and often nothing. */
+    moveOn: shape.sequences.filter(({ column }) => table.columns.includes(column))
+      .map(({ column, name }) => moveOn(name, staged(column))),
     delete: `delete from ${t} t using pg_temp.vaivem_stage s where ${tIs("s")} and not s.present and ${applies}`,
     settle: [
       `with gone as (
