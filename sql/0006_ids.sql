@@ -17,7 +17,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $fn$
 -- increment isn't 1, in its own steps, so that a split stays one. p_column is the stage's column.
 --
 -- It never moves back. setval could: an app that takes ids between our look and our setval would get them again. So the
--- sequence is moved by taking its numbers (a million a second). Only a long way is jumped, and then the app would have
+-- sequence is moved by taking its numbers (half a million a second). Only a long way is jumped, and then the app would have
 -- to take more ids than that in the microseconds between the two. Like every use of a sequence it isn't rolled back.
 declare
   taken_max constant bigint := 100000;

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { sides } from "../../src/domain/Side.ts"
 import { check, checkExitCode } from "../../src/programs/check.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
 import { splitIds, splitLines } from "../../src/programs/splitIds.ts"
@@ -58,8 +59,12 @@ describe("splitIds", () => {
 
   it.effect("is asked for once by each process that finds both sides giving the same ids", () =>
     Effect.gen(function*() {
-      const { first, sync } = yield* synced
+      const { first, servers, sync } = yield* synced
       assert.match(first.warnings.join(), /Both sides give the ids of pedidos\.id/)
+      for (const side of sides) {
+        const nota = { name: "nota", type: "text" }
+        yield* servers[side].alter(pedidos.name, (table) => ({ ...table, columns: [...table.columns, nota] }))
+      }
       assert.deepStrictEqual((yield* sync).warnings, [])
     }))
 })

@@ -6,8 +6,10 @@ import { Effect } from "effect"
 import * as Pg from "pg"
 import type { IdSequence, SequenceSettings } from "../../domain/IdSequence.ts"
 import { isUp } from "../../domain/IdSequence.ts"
+import { label } from "../../domain/Side.ts"
+import { Contended } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
-import { qualified, quote } from "../../domain/TableName.ts"
+import { display, qualified, quote } from "../../domain/TableName.ts"
 import type { Catalog } from "../Database.ts"
 import type { PgSession, Row } from "./PgSession.ts"
 
@@ -23,7 +25,7 @@ export const make = (session: PgSession): Pick<Catalog, "sequences" | "splitSequ
     session.transaction(split(session, name, settings), {
       // While it waits for transactions that have used the sequence, the app's next use waits behind it.
       settings: [["lock_timeout", "500"]]
-    })
+    }).pipe(Effect.mapError((error) => error._tag === "Contended" ? inUse(session, name, error) : error))
 })
 
 /**
@@ -95,6 +97,16 @@ const describeAll = Effect.fnUntraced(function*(session: PgSession, names: Reado
   const byNumber = new Map(states.map((state) => [Number(state.number), state]))
   return found.map((row, index) => toSequence(row, byNumber.get(index)!))
 })
+
+const inUse = (session: PgSession, name: TableName, { reason, sqlState }: Contended) =>
+  new Contended({
+    side: session.side,
+    reason,
+    sqlState,
+    message:
+      `Sequence ${display(name)} on ${label(session.side)} can't be changed now: a transaction that has taken ids of `
+      + "it is still open."
+  })
 
 /** Where a sequence and the ids of its column stand. */
 const stateOf = (row: Row, number: number): string => {
