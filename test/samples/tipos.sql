@@ -121,3 +121,20 @@ create table public.pessoas (
   nome text
 );
 insert into public.pessoas select n, nullif(n - 1, 0), case when n % 3 = 0 then 701 - n end, 'Pessoa ' || n from generate_series(1, 700) n;
+
+-- Tables that point at each other: no row of either can come first, unless a column is filled afterwards.
+create table public.times (
+  id integer primary key,
+  nome text not null,
+  capitao integer
+);
+create table public.jogadores (
+  id integer primary key,
+  time_id integer not null references public.times on delete cascade,
+  padrinho integer references public.jogadores on delete set null,
+  nome text
+);
+alter table public.times add foreign key (capitao) references public.jogadores on delete set null;
+insert into public.times (id, nome) select n, 'Time ' || n from generate_series(1, 15) n;
+insert into public.jogadores select n, n % 15 + 1, nullif(n - 1, 0), 'Jogador ' || n from generate_series(1, 150) n;
+update public.times set capitao = 15 + id;
