@@ -113,6 +113,13 @@ insert into public.reservas
 select md5('r' || n)::uuid, n % 5, 'Hóspede ' || n, 'C' || n, date '2024-01-01' + n, date '2024-01-03' + n, n % 6 = 0
 from generate_series(1, 40) n;
 
+create table public.agenda (
+  id uuid primary key,
+  minutos int4range not null,
+  exclude using gist (minutos with &&)
+);
+insert into public.agenda select md5('a' || n)::uuid, int4range(n * 500, n * 500 + 60) from generate_series(1, 30) n;
+
 -- A table that points at itself, in chains that are longer than a batch is at first.
 create table public.pessoas (
   id integer primary key,

@@ -129,7 +129,10 @@ const makers: Readonly<Record<string, Maker>> = {
   bytea: (dice) => `\\x${resemblingHex(dice, "00".repeat(dice.whole(40)))}`,
   tsvector: (dice) => `'${words(dice)}':${1 + dice.whole(9)}A,12 'fim':3`,
   inet: (dice) => `10.${dice.whole(256)}.${dice.whole(256)}.0/24`,
-  int4range: (dice) => `[${dice.whole(100)},${100 + dice.whole(100)})`
+  int4range: (dice) => {
+    const from = dice.whole(20_000)
+    return `[${from},${from + 1 + dice.whole(60)})`
+  }
 }
 
 const arrayOf = (dice: Dice, column: SampleColumn, make: Maker): string => {
