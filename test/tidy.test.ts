@@ -37,7 +37,7 @@ const read = (path: string): Source => {
 
 const files = (directory: string): ReadonlyArray<Source> =>
   Fs.readdirSync(Path.join(root, directory), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
+    .filter((name) => name.endsWith(".ts") && !name.includes("node_modules"))
     .map((name) => read(Path.join(directory, name)))
 
 const sources = files("src")

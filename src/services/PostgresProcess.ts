@@ -7,6 +7,7 @@
 import { Effect, Redacted, Schedule } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import * as Fs from "node:fs/promises"
+import * as Os from "node:os"
 import * as Path from "node:path"
 import * as Pg from "pg"
 import { attempt, EmbeddedPostgresError, type PostgresBinaries, run } from "./PostgresBinaries.ts"
@@ -31,7 +32,7 @@ export interface PostgresProcess {
 /** How a server stops: `fast` ends sessions and writes everything down; `immediate` is what a crash does to it. */
 export type StopMode = "fast" | "immediate"
 
-/** Fills the data directory. Its locale is PostgreSQL's own, so no locale of the system is needed. */
+/** Fills the data directory. From 17 on its locale is PostgreSQL's own, so no locale of the system is needed. */
 export const initialize = (
   { binaries, home, kept, password, user }: Cluster
 ): Effect.Effect<void, EmbeddedPostgresError> =>
@@ -47,8 +48,9 @@ export const initialize = (
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         "--locale=C",
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
+        ...(binaries.majorVersion >= 17
+          ? ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+          : [`--lc-ctype=${Os.platform() === "darwin" ? "UTF-8" : "C.UTF-8"}`]),
         ...(kept ? [] : ["--no-sync"])
       ], { ...childOptions(binaries, home), signal })
     } finally {

@@ -5,11 +5,11 @@ import type { Side } from "../../src/domain/Side.ts"
 import * as PgDatabase from "../../src/services/PgDatabase.ts"
 import { ddl, type Member, suite } from "../conformance.ts"
 import * as PgApp from "../support/PgApp.ts"
-import { freshDatabase, query } from "../support/TestPostgres.ts"
+import { freshDatabaseOf, query } from "../support/TestPostgres.ts"
 
 const member = (side: Side) =>
   Effect.gen(function*() {
-    const url = yield* freshDatabase
+    const url = yield* freshDatabaseOf(side)
     yield* query(url, ddl[side])
     const target = Either.getOrThrow(parseUrl(side, Redacted.value(url)))
     return {

@@ -79,4 +79,29 @@ layer(PgPair.layer, { excludeTestServices: true })("partitions", (it) => {
       assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { deleted: 5 } })
       yield* assertConverged(sync)
     }))
+
+  it.scoped("promise 7: rows come after their parents, also where only the partitions have foreign keys", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `
+        create table alunos (id integer primary key);
+        create table notas (id integer primary key, aluno integer, anterior integer) partition by range (id);
+        create table notas_1 partition of notas for values from (0) to (1000);
+        create table notas_2 partition of notas for values from (1000) to (2000);
+        alter table notas_1 add foreign key (aluno) references alunos;
+        alter table notas_2 add foreign key (anterior) references notas_1;`,
+        { tables: ["notas", "alunos"], started: false }
+      )
+      yield* sync.replit.query(
+        "insert into alunos select generate_series(1, 300); insert into notas select n, n from generate_series(1, 300) n; "
+          + "insert into notas select 1000 + n, null, n from generate_series(1, 300) n"
+      )
+      const { shapes } = yield* sync.table("notas")
+      assert.deepStrictEqual(shapes.replit.parents, [{ schema: sync.schema, name: "alunos" }])
+      assert.isTrue(shapes.replit.selfReferencing)
+      const report = yield* sync.cycle
+      assert.deepStrictEqual(report.cutShort, [])
+      assert.deepStrictEqual(moved(report), { push: { inserted: 900 }, pull: nothing.pull })
+      yield* assertConverged(sync)
+    }))
 })

@@ -2,19 +2,24 @@
  * Starts the PostgreSQL server that the tests of the project `pg` share, and tells them the superuser's URL of it.
  *
  * It is an embedded one, or with `TEST_POSTGRES=container` a container of the image `TEST_POSTGRES_IMAGE`
- * (`postgres:16`).
+ * (`postgres:16`). With `TEST_POSTGRES_VERSION=14` it is an embedded one of that version; with `14,18` there are two, and
+ * pairs have their external side on the second.
  */
 import { Effect, Exit, Redacted, Scope } from "effect"
 import type { TestProject } from "vitest/node"
-import { freshServer, testSettings } from "./TestServer.ts"
+import type { EmbeddedPostgresError } from "../../src/services/PostgresBinaries.ts"
+import { freshServer, testSettings, testVersions } from "./TestServer.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
     readonly postgresUrl: string
+    /** The same, unless the two sides are of different versions. */
+    readonly externalPostgresUrl: string
   }
 }
 
-const embedded = Effect.map(freshServer(), (server) => Redacted.value(server.url()))
+const embedded = (version: string | undefined) =>
+  Effect.map(freshServer({}, version), (server) => Redacted.value(server.url()))
 
 const container = Effect.gen(function*() {
   const { PostgreSqlContainer } = yield* Effect.promise(() => import("@testcontainers/postgresql"))
@@ -35,7 +40,11 @@ const container = Effect.gen(function*() {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const scope = await Effect.runPromise(Scope.make())
-  const server = process.env["TEST_POSTGRES"] === "container" ? container : embedded
-  project.provide("postgresUrl", await Effect.runPromise(Scope.extend(server, scope)))
+  const started = (server: Effect.Effect<string, EmbeddedPostgresError, Scope.Scope>) =>
+    Effect.runPromise(Scope.extend(server, scope))
+  const { external, replit } = testVersions
+  const url = await started(process.env["TEST_POSTGRES"] === "container" ? container : embedded(replit))
+  project.provide("postgresUrl", url)
+  project.provide("externalPostgresUrl", external === replit ? url : await started(embedded(external)))
   return () => Effect.runPromise(Scope.close(scope, Exit.void))
 }

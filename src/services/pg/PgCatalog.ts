@@ -260,6 +260,10 @@ const unfit = (session: PgSession, name: TableName, wire: WireShape): string | n
   return null
 }
 
+/** Foreign keys may be the partitions' own, and may point at a partition: for the order of tables the roots count. */
+const withPartitions = "array(select c.oid union select t.relid from pg_partition_tree(c.oid) t)"
+const pointsAt = "coalesce(pg_partition_root(o.confrelid), o.confrelid)"
+
 /** One row a name, in the order asked. Ours are left out of the triggers. */
 const inspection = `
   select jsonb_build_object(
@@ -285,7 +289,7 @@ const inspection = `
       where i.indrelid = c.oid and i.indisprimary and k.position <= i.indnkeyatts),
     'key_constraint', (select o.conname from pg_constraint o where o.conrelid = c.oid and o.contype = 'p'),
     'self_referencing', exists (
-      select from pg_constraint o where o.conrelid = c.oid and o.contype = 'f' and o.confrelid = c.oid),
+      select from pg_constraint o where o.conrelid = any (${withPartitions}) and o.contype = 'f' and ${pointsAt} = c.oid),
     'unique_columns', (
       select jsonb_agg(distinct a.attname) from pg_index i join pg_attribute a
         on a.attrelid = c.oid and (a.attnum = any (i.indkey) or exists (
@@ -295,8 +299,8 @@ const inspection = `
       where i.indrelid = c.oid and i.indisunique and not i.indisprimary),
     'parents', (
       select jsonb_agg(distinct jsonb_build_object('schema', pn.nspname, 'name', p.relname))
-      from pg_constraint o join pg_class p on p.oid = o.confrelid join pg_namespace pn on pn.oid = p.relnamespace
-      where o.conrelid = c.oid and o.contype = 'f' and o.confrelid <> c.oid),
+      from pg_constraint o join pg_class p on p.oid = ${pointsAt} join pg_namespace pn on pn.oid = p.relnamespace
+      where o.conrelid = any (${withPartitions}) and o.contype = 'f' and p.oid <> c.oid),
     'sequences', (
       select jsonb_agg(jsonb_build_object('column', q.attname, 'schema', q.schema, 'name', q.name)
         order by q.attname, q.schema, q.name)

@@ -294,14 +294,18 @@ interface Facts {
  * ring, are untangled, if the whole ring is in the batch.
  */
 const mergeAnyhow = Effect.fn("mergeAnyhow")(function*(tx: Transaction, sql: TableSql, claim: Claim, facts: Facts) {
+  // A table without unique columns beside its key has nothing to untangle.
+  const ways = [null, ...[sql.loosen, sql.replace].filter((way) => way !== null)]
   let refusal: RowRefused | null = null
   for (const moves of claim.moves > 0 ? [true, false] : [false]) {
-    for (const untangle of [null, sql.loosen, sql.replace]) {
+    for (const untangle of ways) {
       if (untangle !== null && (refusal?.sqlState !== uniqueViolation || claim.rows === 1)) continue
       if (refusal !== null) {
         yield* tx.script(claim.moves > 0 && !moves ? [undoMerge, sql.unlinkAll] : [undoMerge])
       }
-      if (untangle === sql.replace && (yield* tx.query(sql.mayReplace))[0]?.["may"] !== "t") continue
+      if (untangle !== null && untangle === sql.replace && (yield* tx.query(sql.mayReplace))[0]?.["may"] !== "t") {
+        continue
+      }
       const tried = yield* Effect.either(merge(tx, sql, { ...facts, moves, untangle }))
       if (tried._tag === "Right") return tried.right
       if (tried.left._tag !== "RowRefused") return yield* tried.left
