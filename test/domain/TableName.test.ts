@@ -1,6 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck as fc } from "effect"
-import { display, parse, parseAssignments, parseList, qualified, type TableName } from "../../src/domain/TableName.ts"
+import {
+  display,
+  isSelected,
+  parse,
+  parseAssignments,
+  parseSelection,
+  qualified,
+  type TableName
+} from "../../src/domain/TableName.ts"
 
 const table = (name: string, schema = "public"): TableName => ({ schema, name })
 
@@ -55,6 +63,8 @@ const refused: ReadonlyArray<readonly [string, string]> = [
   ["a=b", "a comma or the end is expected at character 2, but there is ="]
 ]
 
+const parseList = (text: string) => Either.map(parseSelection(text), ({ names }) => names)
+
 describe("a list of table names", () => {
   for (const [text, names] of accepted) {
     it(`reads ${JSON.stringify(text)}`, () => assert.deepStrictEqual(parseList(text), Either.right(names)))
@@ -79,7 +89,7 @@ describe("a list of table names", () => {
 
   it.prop("never throws, whatever the text", [fc.string({ unit: "binary" })], ([text]) => {
     assert.isTrue(Either.isEither(parseList(text)))
-    assert.isTrue(Either.isEither(parseAssignments(text, [])))
+    assert.isTrue(Either.isEither(parseAssignments(text, () => false)))
   })
 })
 
@@ -106,7 +116,7 @@ describe("assignments to tables", () => {
   const tables = [table("perfis"), table("Tabela Estranha"), table("pedidos", "loja"), table("a=b,c")]
   const read = (text: string) =>
     Either.map(
-      parseAssignments(text, tables),
+      parseAssignments(text, (name) => isSelected({ names: tables, schemas: [] }, name)),
       ({ byTable, default: general }) => [general, Object.fromEntries(byTable)]
     )
 
@@ -146,7 +156,7 @@ describe("assignments to tables", () => {
 
   it.prop("hold for every table that can be named", [tableName, identifier], ([name, column]) => {
     const shown = display(table(column))
-    const { byTable } = Either.getOrThrow(parseAssignments(`${display(name)}=${shown}`, [name]))
+    const { byTable } = Either.getOrThrow(parseAssignments(`${display(name)}=${shown}`, () => true))
     assert.deepStrictEqual([...byTable], [[display(name), column]])
   })
 })
