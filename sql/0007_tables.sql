@@ -5,9 +5,11 @@ alter table vaivem.tables
   add relation oid,
   add partitions jsonb,
   add column_versions text,
+  add column_numbers jsonb,
   add storage text;
 comment on column vaivem.tables.relation is 'The table that capture is on: one of its name that was made since is another.';
 comment on column vaivem.tables.partitions is 'Those that capture knows, by oid: one that is gone holds the table.';
+comment on column vaivem.tables.column_numbers is 'By name: a column that was dropped and made again has another number.';
 comment on column vaivem.tables.column_versions is 'With storage: ALTER … USING changes both, and rows unseen by triggers.';
 
 create table vaivem.missed (
@@ -29,6 +31,12 @@ $fn$;
 create function vaivem.column_versions(p_target regclass) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $fn$
   select md5(string_agg(a.xmin::text, ',' order by a.attnum))
+  from pg_attribute a where a.attrelid = p_target and a.attnum > 0 and not a.attisdropped
+$fn$;
+
+create function vaivem.column_numbers(p_target regclass) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $fn$
+  select jsonb_object_agg(a.attname, a.attnum)
   from pg_attribute a where a.attrelid = p_target and a.attnum > 0 and not a.attisdropped
 $fn$;
 
@@ -141,7 +149,9 @@ begin
     and vaivem.captures(target, partitioned)
     -- Rows that came with a partition were never logged.
     and coalesce(before.partitions, '{}') = coalesce(v_partitions, '{}')
-    -- Nor were those that an ALTER TABLE rewrote.
+    -- Nor were those that an ALTER TABLE rewrote, or that got a column's default in the place of its values.
+    and not exists (select from jsonb_each(before.column_numbers) b
+      join jsonb_each(vaivem.column_numbers(target)) c using (key) where b.value <> c.value)
     and (before.column_versions = vaivem.column_versions(target) or before.storage = vaivem.storage(target));
   if before.relation is null and before.stem is not null then
     -- Captured by a version that did not know about all of these.
@@ -184,7 +194,8 @@ begin
   update vaivem.tables
   set key_columns = p_key, key_types = v_types, captured_at = clock_timestamp(), options = v_options,
     relation = target::oid, partitions = v_partitions, column_versions = vaivem.column_versions(target),
-    storage = vaivem.storage(target), fingerprint = vaivem.fingerprint(p_schema, p_table)
+    column_numbers = vaivem.column_numbers(target), storage = vaivem.storage(target),
+    fingerprint = vaivem.fingerprint(p_schema, p_table)
   where stem = v_stem;
   return jsonb_build_object('stem', v_stem, 'fingerprint', vaivem.fingerprint(p_schema, p_table), 'adopted', v_adopted,
     'gone', '[]'::jsonb);
