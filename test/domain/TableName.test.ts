@@ -93,6 +93,33 @@ describe("a list of table names", () => {
   })
 })
 
+describe("a wildcard among table names", () => {
+  const good: ReadonlyArray<readonly [string, ReadonlyArray<TableName>, ReadonlyArray<string>]> = [
+    ["*", [], ["public"]],
+    ["* , loja . *, Loja.*, perfis", [table("perfis")], ["public", "loja"]],
+    ["\"Minha Loja\".*, public.*", [], ["Minha Loja", "public"]],
+    ["\"*\", \"*\".a", [table("*"), table("a", "*")], []]
+  ]
+  for (const [text, names, schemas] of good) {
+    it(`reads ${text}`, () => assert.deepStrictEqual(parseSelection(text), Either.right({ names, schemas })))
+  }
+
+  const bad: ReadonlyArray<readonly [string, string]> = [
+    ["*.*", "* in the place of a schema, at character 1: name the schemas, as in *, loja.*"],
+    ["*.perfis", "* in the place of a schema"],
+    ["a, vaivem.*", "vaivem.* at character 4 holds no table of yours"],
+    ["pg_catalog.*", "pg_catalog.* at character 1 holds no table of yours"],
+    ["* perfis", "a comma or the end is expected at character 3, but there is perfis"],
+    ["loja_*", "loja_* at character 1 is no plain name"]
+  ]
+  for (const [text, problem] of bad) {
+    it(`says what is wrong with ${text}`, () => {
+      const found = parseSelection(text)
+      assert.include(Either.isLeft(found) ? found.left : "accepted", problem)
+    })
+  }
+})
+
 describe("a table name", () => {
   it("is shown with quotes and schema only where they are needed", () => {
     assert.strictEqual(display(table("perfis")), "perfis")
