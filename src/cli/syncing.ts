@@ -29,10 +29,11 @@ export const runOnce = Effect.flatMap(Effect.flatMap(makeCycle, once), endWith).
 
 /** The bare command. */
 export const runService = Effect.gen(function*() {
-  const { interval, tables } = yield* SyncConfig
+  const { interval, schemas, tables } = yield* SyncConfig
   const { version } = yield* Host
+  const named = [...tables.map(display), ...schemas.map((schema) => `all tables of ${schema}`)]
   yield* Console.log(
-    `vaivem ${version} keeps ${list(tables.map(display))} equal, Replit ⇄ external; a cycle, then a pause of ${
+    `vaivem ${version} keeps ${list(named)} equal, Replit ⇄ external; a cycle, then a pause of ${
       duration(Duration.toMillis(interval))
     }.`
   )
@@ -47,14 +48,18 @@ const split = Options.boolean("split-ids").pipe(
   Options.withDescription("Keep ids apart where both sides give them: odd ones on Replit, even ones on external.")
 )
 
+const acceptPartitions = Options.boolean("accept-partitions").pipe(
+  Options.withDescription("Compare tables again whose partitions were dropped; rows that the other side has come back.")
+)
+
 export const setupCommand = Command.make(
   "setup",
-  { createMissing, splitIds: split },
+  { acceptPartitions, createMissing, splitIds: split },
   (options) =>
     Effect.gen(function*() {
-      const { createMissing } = options
+      const { acceptPartitions, createMissing } = options
       const { done, ids, warnings } = yield* underLease(Effect.gen(function*() {
-        const done = yield* setup({ createMissing, strict: true })
+        const done = yield* setup({ acceptPartitions, createMissing, strict: true })
         const tables = done.tables.map(({ table }) => table)
         const ids = options.splitIds ? yield* splitIds(tables) : null
         return { done, ids, warnings: [...done.warnings, ...(ids?.warnings ?? (yield* idWarnings(tables)))] }

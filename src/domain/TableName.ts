@@ -13,6 +13,14 @@ export interface TableName {
   readonly name: string
 }
 
+/** What `SYNC_TABLES` and `SYNC_EXCLUDE` say. */
+export interface Selection {
+  /** Tables by name, each once. */
+  readonly names: ReadonlyArray<TableName>
+  /** Schemas whose tables are all meant (`*` is `public.*`), each once. */
+  readonly schemas: ReadonlyArray<string>
+}
+
 /** What `SYNC_STAMP` and `SYNC_CONFLICT_POLICY` say: a value for all tables, and values for single ones. */
 export interface Assignments<A extends string = string> {
   readonly default?: A
@@ -28,39 +36,48 @@ export const parse = (text: string): Either.Either<TableName, string> =>
     return isEnd(tokens, next) ? name : yield* unexpected(tokens, next, "the end")
   })
 
-/** Reads comma-separated table names, at least one; a name that comes again is dropped. */
-export const parseList = (text: string): Either.Either<ReadonlyArray<TableName>, string> =>
+/**
+ * Reads comma-separated table names, `*` for all tables of `public` and `schema.*` for those of a schema, at least one;
+ * what comes again is dropped.
+ */
+export const parseSelection = (text: string): Either.Either<Selection, string> =>
   Either.gen(function*() {
     const tokens = yield* tokenize(text)
     if (tokens.length === 1) return yield* Either.left("no table is named")
     const names = new Map<string, TableName>()
+    const schemas = new Set<string>()
     let at = 0
     while (true) {
-      const { name, next } = yield* tableAt(tokens, at)
-      names.set(display(name), name)
-      if (isEnd(tokens, next)) return [...names.values()]
+      const wildcard = yield* wildcardAt(tokens, at)
+      const { name, next } = wildcard === null ? yield* tableAt(tokens, at) : { name: null, next: wildcard.next }
+      if (name !== null) names.set(display(name), name)
+      if (wildcard !== null) schemas.add(wildcard.schema)
+      if (isEnd(tokens, next)) return { names: [...names.values()], schemas: [...schemas] }
       at = yield* pastComma(tokens, next)
     }
   })
 
+/** Whether a table is named, or in a schema that is meant whole. */
+export const isSelected = ({ names, schemas }: Selection, table: TableName): boolean =>
+  schemas.includes(table.schema) || names.some((name) => display(name) === display(table))
+
 /**
  * Reads `updated_at`, `perfis=atualizado_em` and mixtures of them. A value is a name or a word with hyphens, folded
- * like a name unless it is quoted. Only tables of `tables` can be assigned to.
+ * like a name unless it is quoted. Only tables that are `known` can be assigned to.
  */
 export const parseAssignments = (
   text: string,
-  tables: ReadonlyArray<TableName>
+  known: (table: TableName) => boolean
 ): Either.Either<Assignments, string> =>
   Either.gen(function*() {
     const tokens = yield* tokenize(text)
-    const known = new Set(tables.map((table) => display(table)))
     const byTable = new Map<string, string>()
     const general: Array<string> = []
     let at = 0
     while (true) {
       const item = yield* assignmentAt(tokens, at)
       if (item.table === null) general.push(item.value)
-      else yield* assign(byTable, known, display(item.table), item.value)
+      else yield* assign(byTable, known, item.table, item.value)
       if (general.length > 1) return yield* Either.left(`${general.join(" and ")} are both given for all tables`)
       if (isEnd(tokens, item.next)) break
       at = yield* pastComma(tokens, item.next)
@@ -126,6 +143,25 @@ const tableAt = (tokens: ReadonlyArray<Token>, index: number) =>
     return { name: { schema: first, name }, next: index + 3 }
   })
 
+/** A wildcard that begins here, or null. */
+const wildcardAt = (tokens: ReadonlyArray<Token>, index: number) =>
+  Either.gen(function*() {
+    const isStar = (at: number) => token(tokens, at).kind === "word" && token(tokens, at).text === "*"
+    const isDotted = token(tokens, index + 1).kind === "."
+    if (isStar(index) && isDotted) {
+      return yield* Either.left(
+        `* in the place of a schema, at character ${token(tokens, index).at}: name the schemas, as in *, loja.*`
+      )
+    }
+    if (isStar(index)) return { schema: "public", next: index + 1 }
+    if (!isDotted || !isStar(index + 2)) return null
+    const schema = yield* identifier(token(tokens, index), "a schema")
+    if (/^(vaivem|information_schema|pg_.*)$/.test(schema)) {
+      return yield* Either.left(`${schema}.* at character ${token(tokens, index).at} holds no table of yours`)
+    }
+    return { schema, next: index + 3 }
+  })
+
 const assignmentAt = (tokens: ReadonlyArray<Token>, index: number) =>
   Either.gen(function*() {
     const hasTable = token(tokens, index + 1).kind === "=" || token(tokens, index + 1).kind === "."
@@ -135,8 +171,14 @@ const assignmentAt = (tokens: ReadonlyArray<Token>, index: number) =>
     return { table: name, value: yield* value(token(tokens, next + 1), "a value after ="), next: next + 2 }
   })
 
-const assign = (byTable: Map<string, string>, known: ReadonlySet<string>, table: string, assigned: string) => {
-  if (!known.has(table)) return Either.left(`${table} is not one of the tables in SYNC_TABLES`)
+const assign = (
+  byTable: Map<string, string>,
+  known: (table: TableName) => boolean,
+  name: TableName,
+  assigned: string
+) => {
+  const table = display(name)
+  if (!known(name)) return Either.left(`${table} is not one of the tables in SYNC_TABLES`)
   if (byTable.has(table)) return Either.left(`${table} is given twice`)
   byTable.set(table, assigned)
   return Either.right(undefined)

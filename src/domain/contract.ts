@@ -91,7 +91,9 @@ const missingColumn = (table: string, { column, side }: OneSided) =>
     label(opposite(side))
   }, so rows from there can't be inserted. Run on ${label(opposite(side))}: ALTER TABLE ${table} ADD COLUMN ${
     quote(column.name)
-  } ${column.type}; or give it a default on ${label(side)}.`
+  } ${column.type}; (and SET NOT NULL when it is filled.) Or give it a default, on ${
+    label(side)
+  }: ALTER TABLE ${table} ALTER COLUMN ${quote(column.name)} SET DEFAULT …;`
 
 const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): string | null => {
   for (const side of ["replit", "external"] as const) {
@@ -104,16 +106,13 @@ const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): 
   if (replit.length !== external.length || replit.some((name) => !external.includes(name))) {
     return `The primary keys of ${table} differ: (${replit.join(", ")}) on Replit, (${
       external.join(", ")
-    }) on external. `
-      + "Make them the same columns on both sides."
+    }) on external. Make them the same columns on both sides${renaming(table, replit, external)}`
   }
   for (const name of replit) {
     const [a, b] = [columnOf(shapes.replit, name)!, columnOf(shapes.external, name)!]
     if (a.base !== b.base && !(textTypes.has(a.base) && textTypes.has(b.base))) {
       return `Primary key column "${name}" of ${table} is ${a.type} on Replit and ${b.type} on external. `
-        + `Make it one type on both sides, for example on external: ALTER TABLE ${table} ALTER COLUMN ${
-          quote(name)
-        } TYPE ${a.type} USING ${quote(name)}::${a.type};`
+        + retyping(table, name, a, b)
     }
     if (a.generated || b.generated) {
       return `Primary key column "${name}" of ${table} is generated from other columns, so it can't be written.`
@@ -127,10 +126,27 @@ const typeProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>):
     const b = columnOf(shapes.external, a.name)
     if (b === undefined || a.generated || b.generated || typesFit(a, b)) continue
     return `Column "${a.name}" of ${table} is ${a.type} on Replit and ${b.type} on external: values of the one don't `
-      + `survive in the other. Make it one type on both sides, for example on external: ALTER TABLE ${table} `
-      + `ALTER COLUMN ${quote(a.name)} TYPE ${a.type} USING ${quote(a.name)}::text::${a.type};`
+      + `survive in the other. ${retyping(table, a.name, a, b)}`
   }
   return null
+}
+
+/** The statement for either side: which of the two types is meant, only a person knows. */
+const retyping = (table: string, name: string, replit: Column, external: Column): string => {
+  const statement = ({ type }: Column) =>
+    `ALTER TABLE ${table} ALTER COLUMN ${quote(name)} TYPE ${type} USING ${quote(name)}::text::${type};`
+  return `Make it one type on both sides. On external: ${statement(replit)} Or on Replit: ${statement(external)}`
+}
+
+/** A key of as many columns, one of which has another name: it was renamed, most likely. */
+const renaming = (table: string, replit: ReadonlyArray<string>, external: ReadonlyArray<string>): string => {
+  const ours = replit.filter((name) => !external.includes(name))
+  const theirs = external.filter((name) => !replit.includes(name))
+  return ours.length === 1 && theirs.length === 1
+    ? `. If it is the same one by another name, on external: ALTER TABLE ${table} RENAME COLUMN ${
+      theirs.map(quote).join()
+    } TO ${ours.map(quote).join()};`
+    : "."
 }
 
 const stampProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>, rules: TableRules): string | null => {

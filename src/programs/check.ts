@@ -17,6 +17,7 @@ import { databases } from "./databases.ts"
 import { sentence } from "./leftBehind.ts"
 import { pairProblem } from "./pair.ts"
 import { inspectBoth, onBoth, refuseSameDatabase } from "./setup.ts"
+import { wanted } from "./wanted.ts"
 
 /** `--json` prints it as it is. */
 export interface Check {
@@ -46,13 +47,16 @@ export interface TableCheck extends Findings {
 export const check = Effect.gen(function*() {
   const config = yield* SyncConfig
   const { external, replit } = yield* databases
+  const { names, notes } = yield* wanted.pipe(
+    Effect.catchAll(({ message }) => Effect.succeed({ names: config.tables, notes: [message] }))
+  )
   const seen = yield* Effect.all({
-    replit: look(replit, config.replitUrl, config.tables),
-    external: look(external, config.externalUrl, config.tables)
+    replit: look(replit, config.replitUrl, names),
+    external: look(external, config.externalUrl, names)
   }, { concurrency: 2 })
   const found = {
-    replit: Either.match(seen.replit, { onLeft: unreachable, onRight: (side) => sideCheck(side, config.tables) }),
-    external: Either.match(seen.external, { onLeft: unreachable, onRight: (side) => sideCheck(side, config.tables) })
+    replit: Either.match(seen.replit, { onLeft: unreachable, onRight: (side) => sideCheck(side, names) }),
+    external: Either.match(seen.external, { onLeft: unreachable, onRight: (side) => sideCheck(side, names) })
   }
   if (Either.isLeft(seen.replit) || Either.isLeft(seen.external)) {
     const reached = sides.flatMap((side) => Either.match(seen[side], { onLeft: () => [], onRight: (it) => [it] }))
@@ -61,8 +65,8 @@ export const check = Effect.gen(function*() {
   const both = { replit: seen.replit.right, external: seen.external.right }
   return {
     sides: found,
-    tables: yield* tablesOf(both, config.tables),
-    pair: { problems: yield* pairProblems(both), notes: clockNotes(both) }
+    tables: yield* tablesOf(both, names),
+    pair: { problems: yield* pairProblems(both), notes: [...notes, ...clockNotes(both)] }
   } satisfies Check
 }).pipe(Effect.withSpan("check"))
 
@@ -107,7 +111,7 @@ const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
 })
 
 const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen, names: ReadonlyArray<TableName>) => {
-  const wanted = new Set(names.map(display))
+  const meant = new Set(names.map(display))
   const plain = target.ssl === false && hello.kind !== "replit-helium" && !isNear(hello.host)
   return {
     server: hello,
@@ -128,7 +132,7 @@ const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen
           + `GRANT CREATE ON DATABASE "${hello.database}" TO "${hello.role}";`
         ]
         : []),
-      ...captured.map(display).filter((name) => !wanted.has(name)).map(sentence)
+      ...captured.map(display).filter((name) => !meant.has(name)).map(sentence)
     ],
     notes: [
       ...(plain

@@ -3,10 +3,10 @@
  * purge old history. Retries what may pass by itself; knows nothing about when the next cycle is.
  */
 import { Clock, DateTime, Duration, Effect, Ref, Schedule, ScheduleDecision } from "effect"
+import type { Side } from "../domain/Side.ts"
 import { label, sides } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
-import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import type { Answer, Moved } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
@@ -16,7 +16,7 @@ import { pairProblem } from "./pair.ts"
 import type { Paused, Tally, Work } from "./pass.ts"
 import { emptyTally, pass } from "./pass.ts"
 import { RandomId } from "./RandomId.ts"
-import type { ReadyTable, SetUp } from "./setup.ts"
+import type { Known, ReadyTable, SetUp } from "./setup.ts"
 import { onBoth, refuseSameDatabase, setup } from "./setup.ts"
 import { idWarnings } from "./splitIds.ts"
 
@@ -93,17 +93,19 @@ interface Memory {
   readonly ready: Ref.Ref<Ready | null>
 }
 
-/** What the last `setup` of this process found. */
-type Ready = Pick<SetUp, "tables" | "paused">
+/** What the last `setup` of this process found, and what both sides answered then about the tables. */
+interface Ready extends Pick<SetUp, "names" | "tables" | "paused"> {
+  readonly states: Readonly<Record<Side, string>> | null
+}
 
 const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOptions, tally: Ref.Ref<Tally>) {
   const config = yield* SyncConfig
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
   const known = yield* Ref.get(memory.ready)
-  const theirs = yield* external.ask({ tables: config.tables })
+  const theirs = yield* external.ask(questionTo("external", known, config))
   const ours = yield* replit.ask({
-    tables: config.tables,
+    ...questionTo("replit", known, config),
     note: {
       holder: memory.holder,
       otherSideIdle: known !== null && isIdle(theirs),
@@ -113,7 +115,8 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   const answers = { replit: ours, external: theirs }
   if (ours.notDue) return report("not-due", yield* Ref.get(tally), known, answers, null)
   yield* checkPair(answers)
-  const isKnown = known !== null && fits(known, answers)
+  const fitting = known === null ? null : whatFits(known, answers)
+  const isKnown = fitting === "all"
   if (isKnown && isIdle(ours) && isIdle(theirs)) {
     return report("idle", yield* Ref.get(tally), known, answers, null)
   }
@@ -122,7 +125,7 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
       if (options.lease === "skip") return report("not-due", yield* Ref.get(tally), known, answers, null)
       return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
     }
-    return yield* underLease(memory, answers, isKnown ? known : null, tally)
+    return yield* underLease(memory, answers, fitting, tally)
   }))
 })
 
@@ -134,35 +137,55 @@ interface Answers {
 const underLease = Effect.fn("underLease")(function*(
   memory: Memory,
   before: Answers,
-  known: Ready | null,
+  fitting: Known | "all" | null,
   tally: Ref.Ref<Tally>
 ) {
   const config = yield* SyncConfig
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
   const startedMs = yield* Clock.currentTimeMillis
-  const setUp = known === null ? yield* setUpNow(memory) : null
-  const ready = known ?? setUp!
-  const tables = { tables: config.tables }
+  const setUp = fitting === "all" ? null : yield* setUpNow(memory, fitting)
+  const askAgain = Effect.gen(function*() {
+    const known = yield* Ref.get(memory.ready)
+    return {
+      replit: yield* replit.ask(questionTo("replit", known, config)),
+      external: yield* external.ask(questionTo("external", known, config))
+    }
+  })
   // What a set-up marked or adopted is pending now, and wasn't when we asked.
-  const answers = setUp === null
-    ? before
-    : { replit: yield* replit.ask(tables), external: yield* external.ask(tables) }
+  const answers = setUp === null ? before : yield* askAgain
+  if (setUp !== null) yield* noteStates(memory, answers)
+  const ready = (yield* Ref.get(memory.ready))!
   yield* pass(workOf(ready, answers), tally, config)
   const moved = yield* Ref.get(tally)
-  for (const { table } of ready.tables) {
-    // What a paused table applied may not be acknowledged yet, and its history is what says so.
-    if (moved.paused.some((paused) => paused.table === display(table.name))) continue
-    for (const database of [replit, external]) {
-      yield* database.purge(table.name, Duration.toMillis(config.retention))
-    }
-  }
+  // What a paused table applied may not be acknowledged yet, and its history is what says so.
+  const paused = new Set(moved.paused.map(({ table }) => table))
+  const through = ready.tables.map(({ table }) => table.name).filter((name) => !paused.has(display(name)))
+  yield* onBoth((database) => database.purge(through, Duration.toMillis(config.retention)))
   yield* replit.finish(yield* runOf(startedMs, moved, null))
-  const after = { replit: yield* replit.ask(tables), external: yield* external.ask(tables) }
-  return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
+  return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, yield* askAgain, setUp)
 })
 
-const setUpNow = Effect.fn("setUpNow")(function*(memory: Memory) {
+/** Names that aren't known yet, as a wildcard's before the first set-up, are not asked about. */
+const questionTo = (side: Side, known: Ready | null, config: SyncConfig["Type"]) => ({
+  tables: known?.names ?? config.tables,
+  schemas: config.schemas,
+  known: known?.states?.[side] ?? null
+})
+
+/** Remembers what an idle cycle compares with, if that is what `setup` left. */
+const noteStates = (memory: Memory, answers: Answers) =>
+  Ref.update(memory.ready, (ready) => {
+    if (ready === null) return null
+    const isAsLeft = answers.replit.installed && answers.external.installed
+      && ready.tables.every((table) => isAsItWas(table, rowsOf(answers)))
+    return {
+      ...ready,
+      states: isAsLeft ? { replit: answers.replit.state, external: answers.external.state } : null
+    }
+  })
+
+const setUpNow = Effect.fn("setUpNow")(function*(memory: Memory, known: Known | null) {
   const config = yield* SyncConfig
   if (!config.autoSetup) {
     return yield* new ActionNeeded({
@@ -171,24 +194,45 @@ const setUpNow = Effect.fn("setUpNow")(function*(memory: Memory) {
     })
   }
   const strict = (yield* Ref.get(memory.ready)) === null
-  const setUp = yield* setup({ createMissing: false, strict })
-  yield* Ref.set(memory.ready, { tables: setUp.tables, paused: setUp.paused })
+  const setUp = yield* setup({ createMissing: false, strict, known })
+  yield* Ref.set(memory.ready, { names: setUp.names, tables: setUp.tables, paused: setUp.paused, states: null })
   if (!strict) return setUp
   return { ...setUp, warnings: [...setUp.warnings, ...(yield* idWarnings(setUp.tables.map(({ table }) => table)))] }
 })
 
-/** Whether what this process knows is still what is there: fingerprints, capture and contracts, for every table. */
-const fits = (known: Ready, answers: Answers): boolean =>
-  sides.every((side) =>
-    answers[side].installed && answers[side].identity !== null &&
-    known.tables.every(({ contract, fingerprints, table }) => {
-      const found = answers[side].tables.find(({ name }) => display(name) === display(table.name))
-      return found !== undefined && found.contract === contract && found.fingerprint !== null
-        && found.fingerprint === fingerprints[side] && found.fingerprint === found.captured
-    })
-  )
-  // A paused table may fit again; its shape changed when either fingerprint did. Asking costs one inspection.
-  && known.paused.length === 0
+/**
+ * What of that which this process knows is still what is there: fingerprints, capture and contracts. `all` when there is
+ * nothing to set up, null when nothing of it can be relied on.
+ */
+const whatFits = (known: Ready, answers: Answers): Known | "all" | null => {
+  if (!sides.every((side) => answers[side].installed && answers[side].identity !== null)) return null
+  const isSame = known.states !== null && sides.every((side) => known.states?.[side] === answers[side].state)
+  // A paused table may fit again; whether it does, costs one inspection of it.
+  if (isSame) return known.paused.length === 0 ? "all" : known
+  // An answer that left tables out, because that side is as it was, says nothing against them.
+  const rows = rowsOf(answers)
+  const isUnchanged = (side: Side) => known.states?.[side] === answers[side].state
+  const tables = known.tables.filter((table) => isAsItWas(table, rows, isUnchanged))
+  return { tables }
+}
+
+type Rows = Readonly<Record<Side, ReadonlyMap<string, Answer["tables"][number]>>>
+
+const rowsOf = (answers: Answers): Rows => ({ replit: byName(answers.replit), external: byName(answers.external) })
+
+const byName = ({ tables }: Answer) => new Map(tables.map((row) => [display(row.name), row]))
+
+const isAsItWas = (
+  { contract, fingerprints, table }: ReadyTable,
+  rows: Rows,
+  isUnchanged: (side: Side) => boolean = () => false
+): boolean =>
+  sides.every((side) => {
+    if (isUnchanged(side)) return true
+    const found = rows[side].get(display(table.name))
+    return found !== undefined && found.contract === contract && found.fingerprint !== null
+      && found.fingerprint === fingerprints[side] && found.fingerprint === found.captured
+  })
 
 const isIdle = (answer: Answer): boolean =>
   answer.installed && answer.tables.every(({ due, pending }) => !pending && due === 0)
@@ -203,9 +247,10 @@ const checkPair = Effect.fn("checkPair")(function*({ external, replit }: Answers
   return yield* new ActionNeeded({ message: problem })
 })
 
-const workOf = (ready: Ready, answers: Answers): ReadonlyArray<Work> =>
-  ready.tables.flatMap(({ table }) => {
-    const [replit, external] = [rowOf(answers.replit, table.name), rowOf(answers.external, table.name)]
+const workOf = (ready: Ready, answers: Answers): ReadonlyArray<Work> => {
+  const rows = rowsOf(answers)
+  return ready.tables.flatMap(({ table }) => {
+    const [replit, external] = [rows.replit.get(display(table.name)), rows.external.get(display(table.name))]
     const work: Work = {
       table,
       pending: { replit: replit?.pending ?? false, external: external?.pending ?? false },
@@ -213,8 +258,7 @@ const workOf = (ready: Ready, answers: Answers): ReadonlyArray<Work> =>
     }
     return Object.values(work.pending).includes(true) || Object.values(work.quarantined).includes(true) ? [work] : []
   })
-
-const rowOf = (answer: Answer, name: TableName) => answer.tables.find((row) => display(row.name) === display(name))
+}
 
 const report = (
   outcome: CycleReport["outcome"],

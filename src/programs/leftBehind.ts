@@ -1,16 +1,15 @@
 /** Finds tables that are still captured though `SYNC_TABLES` names them no more: their changelogs grow for nobody. */
 import { Effect } from "effect"
 import { display } from "../domain/TableName.ts"
-import { SyncConfig } from "../services/SyncConfig.ts"
 import { onBoth } from "./setup.ts"
+import { wanted } from "./wanted.ts"
 
 /** A sentence a table, with the cure. */
 export const leftBehind = Effect.gen(function*() {
-  const { tables } = yield* SyncConfig
+  const meant = new Set((yield* wanted).names.map(display))
   const captured = yield* onBoth((database) => database.captured)
-  const wanted = new Set(tables.map(display))
   const names = new Set([...captured.replit, ...captured.external].map(display))
-  return [...names].filter((name) => !wanted.has(name)).map(sentence)
+  return [...names].filter((name) => !meant.has(name)).map(sentence)
 })
 
 export const sentence = (table: string): string =>

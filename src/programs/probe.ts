@@ -16,6 +16,7 @@ import { databases } from "./databases.ts"
 import { RandomId } from "./RandomId.ts"
 import { syncedTable } from "./syncedTable.ts"
 import { sayHowLong } from "./underLease.ts"
+import { wanted } from "./wanted.ts"
 
 export interface ProbeOptions {
   readonly from: Side
@@ -35,8 +36,10 @@ export interface Probed {
 }
 
 export const probe = Effect.fn("probe")(function*(cycle: Cycle, options: ProbeOptions) {
-  const { retryFor, tables } = yield* SyncConfig
-  const name = options.table ?? tables[0]!
+  const { retryFor } = yield* SyncConfig
+  const { names: tables } = yield* wanted
+  const name = options.table ?? tables[0]
+  if (name === undefined) return yield* new ActionNeeded({ message: "SYNC_TABLES takes in no table." })
   if (!tables.some((table) => display(table) === display(name))) {
     return yield* new ActionNeeded({ message: `${display(name)} is not one of the tables in SYNC_TABLES.` })
   }

@@ -20,18 +20,29 @@ import { pair } from "./pair.ts"
 import type { Paused } from "./pass.ts"
 import type { Reconciled } from "./reconcile.ts"
 import { reconcile } from "./reconcile.ts"
+import { wanted } from "./wanted.ts"
 
 export interface SetupOptions {
   /** Create a table that is on one side only (`setup --create-missing`). */
   readonly createMissing: boolean
+  /** Compare tables again whose partitions are gone, though their rows then come back (`setup --accept-partitions`). */
+  readonly acceptPartitions?: boolean
   /**
    * At the start of a process a table that can't be synced is refused, whole and at once; later on it only pauses, and
    * the others go on.
    */
   readonly strict: boolean
+  /** What this process set up before and what both sides still have as it was: it is left alone. Without: all is looked at. */
+  readonly known?: Known | null
+}
+
+export interface Known {
+  readonly tables: ReadonlyArray<ReadyTable>
 }
 
 export interface SetUp {
+  /** All tables that are meant, those that a wildcard takes in among them. */
+  readonly names: ReadonlyArray<TableName>
   readonly tables: ReadonlyArray<ReadyTable>
   readonly paused: ReadonlyArray<Paused>
   readonly warnings: ReadonlyArray<string>
@@ -50,28 +61,56 @@ export interface ReadyTable {
 
 /** Sets up the tables of the settings. */
 export const setup = Effect.fn("setup")(function*(options: SetupOptions) {
-  const config = yield* SyncConfig
-  yield* refuseSameDatabase
-  const created = options.createMissing ? yield* createMissing(config.tables) : []
-  const contracts = yield* inspectBoth(config.tables)
-  const refused = contracts.flatMap(({ found }) => found._tag === "Refused" ? [found.problem] : [])
-  if (options.strict && refused.length > 0) return yield* new ActionNeeded({ message: refused.join("\n") })
+  const isFirst = (options.known ?? null) === null
+  if (isFirst) yield* refuseSameDatabase
+  const before = yield* wanted
+  const created = options.createMissing ? yield* createMissing([...before.names, ...before.missing]) : []
+  const { names, notes } = created.length === 0 ? before : yield* wanted
+  const known = new Map(options.known?.tables.map((table) => [display(table.table.name), table]))
+  const contracts = yield* inspectBoth(names.filter((name) => !known.has(display(name))))
+  if (options.strict) yield* refuseUnfit(names, contracts)
 
-  yield* onBoth((database) => database.install)
-  yield* pair
-  const tables: Array<ReadyTable> = []
-  for (const { found } of contracts) {
-    if (found._tag === "Fits") tables.push(yield* ready(found.table, found.text))
+  if (isFirst) {
+    yield* onBoth((database) => database.install)
+    yield* pair
   }
+  const made = yield* Effect.forEach(
+    contracts,
+    ({ found, name }) =>
+      found._tag === "Fits" ? ready(found.table, found.text, options) : Effect.succeed(paused(name, found.problem))
+  )
+  const tables = new Map([
+    ...known,
+    ...made.flatMap((it) => "problem" in it ? [] : [[display(it.table.name), it] as const])
+  ])
   return {
-    tables,
+    names,
+    tables: names.flatMap((name) => tables.get(display(name)) ?? []),
     created,
-    paused: contracts.flatMap(({ found, name }) =>
-      found._tag === "Fits" ? [] : [{ table: display(name), problem: found.problem }]
-    ),
-    warnings: contracts.flatMap(({ found }) => found._tag === "Fits" ? found.warnings : [])
+    paused: made.flatMap((it) => "problem" in it ? [it] : []),
+    warnings: [...notes, ...contracts.flatMap(({ found }) => found._tag === "Fits" ? found.warnings : [])]
   } satisfies SetUp
 })
+
+/** A table that a wildcard takes in can be left out of it, so it doesn't keep the others waiting: it only pauses. */
+const refuseUnfit = Effect.fn("refuseUnfit")(
+  function*(names: ReadonlyArray<TableName>, contracts: ReadonlyArray<{ name: TableName; found: Contract }>) {
+    const named = new Set((yield* SyncConfig).tables.map(display))
+    const refused = contracts.flatMap(({ found, name }) =>
+      found._tag === "Refused" && named.has(display(name)) ? [found.problem] : []
+    )
+    if (refused.length > 0) return yield* new ActionNeeded({ message: refused.join("\n") })
+    if (names.length === 0) {
+      return yield* new ActionNeeded({
+        message:
+          "SYNC_TABLES takes in no table: none that both databases have in these schemas, with a primary key, is "
+          + "the role's own. `check` says what there is; `setup --create-missing` creates what one side lacks."
+      })
+    }
+  }
+)
+
+const paused = (name: TableName, problem: string): Paused => ({ table: display(name), problem })
 
 /** What both catalogs say about the tables, and whether they fit. Changes nothing. */
 export const inspectBoth = Effect.fn("inspectBoth")(function*(names: ReadonlyArray<TableName>) {
@@ -114,25 +153,47 @@ const unfit = (replit: Inspected, external: Inspected): string => {
 }
 
 /** Captures on both sides first, and only then compares: what changes meanwhile is pending already. */
-const ready = Effect.fn("ready")(function*(table: SyncedTable, text: string) {
-  const config = yield* SyncConfig
-  const captured = yield* onBoth((database) => database.capture(table, { touch: config.touch }))
-  const known = yield* onBoth((database) => database.recall(table.name))
-  const isKnown = known.replit?.contract === text && known.external?.contract === text
-  const reconciled = isKnown ? null : yield* firstContact(table, known)
-  const remembered = { contract: text, columns: columnsOf(table) }
-  // Also when only one side's columns changed: who had a column first must be known when the other side gets it too.
-  if (!isKnown || !sides.every((side) => hasColumns(known[side], remembered.columns))) {
-    yield* onBoth((database) => database.remember(table.name, remembered))
+const ready = Effect.fn("ready")(
+  function*(table: SyncedTable, text: string, { acceptPartitions = false }: SetupOptions) {
+    const { touch } = yield* SyncConfig
+    const capture = (accept: boolean) =>
+      onBoth((database) => database.capture(table, { touch, acceptPartitions: accept }))
+    const found = yield* capture(acceptPartitions)
+    const gone = sides.filter((side) => found[side].gone.length > 0)
+    // What went on both sides is meant: comparing brings nothing back.
+    const isMeant = gone.length > 0 && found.replit.gone.join("\0") === found.external.gone.join("\0")
+    if (gone.length > 0 && !isMeant && !acceptPartitions) return paused(table.name, partitionsGone(table, found))
+    const captured = isMeant && !acceptPartitions ? yield* capture(true) : found
+    const known = yield* onBoth((database) => database.recall(table.name))
+    const isKnown = known.replit?.contract === text && known.external?.contract === text
+    const reconciled = isKnown ? null : yield* firstContact(table, known)
+    const remembered = { contract: text, columns: columnsOf(table) }
+    // Also when only one side's columns changed: who had a column first must be known when the other side gets it too.
+    if (!isKnown || !sides.every((side) => hasColumns(known[side], remembered.columns))) {
+      yield* onBoth((database) => database.remember(table.name, remembered))
+    }
+    return {
+      table,
+      contract: text,
+      fingerprints: { replit: captured.replit.fingerprint, external: captured.external.fingerprint },
+      reconciled,
+      adopted: sides.flatMap((side) => captured[side].adopted === null ? [] : [{ side, ...captured[side].adopted }])
+    } satisfies ReadyTable
   }
-  return {
-    table,
-    contract: text,
-    fingerprints: { replit: captured.replit.fingerprint, external: captured.external.fingerprint },
-    reconciled,
-    adopted: sides.flatMap((side) => captured[side].adopted === null ? [] : [{ side, ...captured[side].adopted }])
-  } satisfies ReadyTable
-})
+)
+
+const partitionsGone = ({ name }: SyncedTable, captured: Readonly<Record<Side, Captured>>): string => {
+  const table = display(name)
+  const what = sides.flatMap((side) => {
+    const { gone } = captured[side]
+    return gone.length === 0 ? [] : [`${gone.join(", ")} on ${label(side)}`]
+  })
+  return `Table ${table} waits: partitions of it were dropped or detached (${
+    what.join("; ")
+  }), and comparing would bring `
+    + "their rows back from the other side. Drop or detach the same ones there, and it goes on by itself. Or take the "
+    + "rows away there, or mean to have them back, and run `setup --accept-partitions`."
+}
 
 const firstContact = Effect.fn("firstContact")(function*(
   table: SyncedTable,

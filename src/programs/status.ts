@@ -3,7 +3,8 @@ import { Effect, Either } from "effect"
 import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
 import { exitCode } from "../domain/SyncError.ts"
-import { display } from "../domain/TableName.ts"
+import type { TableName } from "../domain/TableName.ts"
+import { display, isSelected } from "../domain/TableName.ts"
 import type { Run } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { retrying } from "./cycle.ts"
@@ -39,7 +40,8 @@ export interface Unreachable {
 }
 
 export const status = Effect.gen(function*() {
-  const { tables } = yield* SyncConfig
+  const captured = yield* onBoth((database) => Effect.either(database.captured.pipe(retrying("2 seconds"))))
+  const tables = yield* namesOf(sides.flatMap((side) => Either.getOrElse(captured[side], () => [])))
   const asked = yield* onBoth((database) =>
     Effect.either(
       Effect.all({ identity: database.identity, found: database.status(tables) }).pipe(retrying("2 seconds"))
@@ -71,3 +73,13 @@ export const status = Effect.gen(function*() {
     )
   } satisfies Status
 }).pipe(Effect.withSpan("status"))
+
+/** Of what a wildcard names, those that are set up: one side may be out of reach, so nobody can say what both have. */
+const namesOf = Effect.fn("namesOf")(function*(captured: ReadonlyArray<TableName>) {
+  const { excluded, schemas, tables } = yield* SyncConfig
+  const names = new Map(tables.map((name) => [display(name), name]))
+  for (const name of captured) {
+    if (isSelected({ names: [], schemas }, name) && !isSelected(excluded, name)) names.set(display(name), name)
+  }
+  return [...names.values()]
+})

@@ -18,6 +18,7 @@ import type { Reconciled } from "./reconcile.ts"
 import { isEqual, reconcile } from "./reconcile.ts"
 import { inspectBoth, onBoth } from "./setup.ts"
 import { sayHowLong, underLease } from "./underLease.ts"
+import { wanted } from "./wanted.ts"
 
 /** `--json` prints it as it is. */
 export interface Verified {
@@ -51,7 +52,8 @@ export interface Difference {
 }
 
 export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: { readonly repair: boolean }) {
-  const { retryFor, tables } = yield* SyncConfig
+  const { retryFor } = yield* SyncConfig
+  const { names: tables } = yield* wanted
   const found = yield* underLease(compareAll(tables, { mark: false }))
   if (!options.repair || found.every(({ outcome }) => outcome === "equal")) {
     return { tables: found, repaired: null } satisfies Verified

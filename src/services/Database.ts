@@ -28,6 +28,8 @@ export interface Catalog {
   readonly hold: (number: bigint) => Effect.Effect<void, SyncError, Scope.Scope>
   /** Whether the number is held by somebody else in this database: then the two URLs lead to one database. */
   readonly sees: (number: bigint) => Effect.Effect<boolean, SyncError>
+  /** What these schemas hold that a wildcard of `SYNC_TABLES` means, by name; see `Listed`. One round trip. */
+  readonly list: (schemas: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Listed>, SyncError>
   /** Describes tables by name, in the order asked; what can't be described is said in `problem`. */
   readonly inspect: (names: ReadonlyArray<TableName>) => Effect.Effect<ReadonlyArray<Inspected>, SyncError>
   /** Applies missing migrations of `sql/`. Many at once are fine. Refuses a `vaivem` schema that is not ours. */
@@ -37,7 +39,7 @@ export interface Catalog {
   /** Writes the identity. Only `setup` calls it, after checking it. */
   readonly identify: (identity: Identity) => Effect.Effect<void, SyncError>
   /** Installs or renews capture, touch and guard triggers of one table; takes over an older `_changelog` table. */
-  readonly capture: (table: SyncedTable, options: { readonly touch: boolean }) => Effect.Effect<Captured, SyncError>
+  readonly capture: (table: SyncedTable, options: CaptureOptions) => Effect.Effect<Captured, SyncError>
   /** What is remembered about a table for this pair, or null before its first reconciliation. */
   readonly recall: (name: TableName) => Effect.Effect<Remembered | null, SyncError>
   /** Remembers it, or forgets it with null. */
@@ -92,6 +94,13 @@ export type Inspected =
   /** Not there, or not a table that can be synced (view, foreign table, partition, not owned …). */
   | { readonly _tag: "Unfit"; readonly name: TableName; readonly missing: boolean; readonly problem: string }
 
+/** An ordinary or partitioned table; no partition, no member of an extension, no changelog of the older script. */
+export interface Listed {
+  readonly name: TableName
+  /** Why it can't be synced, as `has no primary key`; null when it can. */
+  readonly problem: string | null
+}
+
 export interface Identity {
   /** Which side this database plays; swapped URLs are found by it. */
   readonly side: Side
@@ -101,11 +110,20 @@ export interface Identity {
   readonly confirmed: boolean
 }
 
+export interface CaptureOptions {
+  /** Whether an update that leaves the stamp column alone bumps it. */
+  readonly touch: boolean
+  /** A person said that the rows of partitions that are gone may come back from the other side. Default false. */
+  readonly acceptPartitions?: boolean
+}
+
 export interface Captured {
   /** The older system's changelog table that was taken over: its new name and how many unsynced keys were adopted. */
   readonly adopted: { readonly renamedTo: string; readonly keys: number } | null
   /** The table's fingerprint with capture in place. */
   readonly fingerprint: string
+  /** Partitions that were dropped or detached since: then nothing was done, unless that was accepted. */
+  readonly gone: ReadonlyArray<string>
 }
 
 /** What one side remembers about a table of its pair. A table is reconciled when both sides remember the same contract. */
@@ -138,12 +156,16 @@ export interface Changelog {
   readonly apply: (table: SyncedTable, claim: Claim, options: ApplyOptions) => Effect.Effect<Applied, SyncError>
   /** Ends a cycle: notes the time, writes `run` into `vaivem.runs` when something moved or failed. Replit's side only. */
   readonly finish: (run: Run | null) => Effect.Effect<void, SyncError>
-  /** Deletes history of a table older than so many milliseconds. Only after a cycle that acknowledged all it applied. */
-  readonly purge: (name: TableName, olderThanMs: number) => Effect.Effect<number, SyncError>
+  /** Deletes history of tables older than so many milliseconds. Only after a cycle that acknowledged all it applied. */
+  readonly purge: (names: ReadonlyArray<TableName>, olderThanMs: number) => Effect.Effect<number, SyncError>
 }
 
 export interface Question {
   readonly tables: ReadonlyArray<TableName>
+  /** Schemas that a wildcard names: a table that comes or goes there changes `Answer.state`. */
+  readonly schemas?: ReadonlyArray<string>
+  /** `Answer.state` of an earlier answer about the same tables. */
+  readonly known?: string | null
   /** On Replit's side: who asks, and that the other side is idle, so that an idle cycle can be noted at once. */
   readonly note?: {
     /** Random name of this process. */
@@ -162,6 +184,9 @@ export interface Answer {
   readonly leased: boolean
   /** Another holder finished a cycle less than `notBeforeMs` ago. */
   readonly notDue: boolean
+  /** Changes with anything below but what is pending or in quarantine, and with the tables of `Question.schemas`; opaque. */
+  readonly state: string
+  /** In the order asked. When `state` is the one that was known, only tables with something pending or in quarantine. */
   readonly tables: ReadonlyArray<{
     readonly name: TableName
     /** Null when the table is not there. */

@@ -9,7 +9,15 @@ import { type ConnectionTarget, parseUrl, requireDirect } from "../domain/Connec
 import type { Policy } from "../domain/decide.ts"
 import { type Side, urlSetting } from "../domain/Side.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
-import { type Assignments, display, parseAssignments, parseList, type TableName } from "../domain/TableName.ts"
+import {
+  type Assignments,
+  display,
+  isSelected,
+  parseAssignments,
+  parseSelection,
+  type Selection,
+  type TableName
+} from "../domain/TableName.ts"
 import * as EnvFile from "./EnvFile.ts"
 
 export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncConfig, {
@@ -17,8 +25,12 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly replitUrl: ConnectionTarget
   /** The external database. `EXTERNAL_DB_URL`, required. */
   readonly externalUrl: ConnectionTarget
-  /** The tables to keep equal, at least one, each once. `SYNC_TABLES`, default `perfis`. */
+  /** The tables to keep equal by name, each once. `SYNC_TABLES`, default `perfis`. Empty when there are only wildcards. */
   readonly tables: ReadonlyArray<TableName>
+  /** Schemas whose tables are all meant: `*` (that is `public.*`) and `schema.*` of `SYNC_TABLES`. */
+  readonly schemas: ReadonlyArray<string>
+  /** What of those is not meant. `SYNC_EXCLUDE`, default nothing. */
+  readonly excluded: Selection
   /** Column that says when a row last changed. `SYNC_STAMP`, default `updated_at`; a table need not have it. */
   readonly stampOf: (table: TableName) => string
   /** Whether the person said nothing about this table's stamp column, so that its absence is no mistake. */
@@ -55,6 +67,8 @@ export interface Settings {
   readonly replitUrl: ConnectionTarget
   readonly externalUrl: ConnectionTarget
   readonly tables?: ReadonlyArray<TableName> | undefined
+  readonly schemas?: ReadonlyArray<string> | undefined
+  readonly excluded?: Selection | undefined
   readonly stamps?: Assignments | undefined
   readonly policies?: Assignments<Policy> | undefined
   readonly interval?: Duration.DurationInput | undefined
@@ -71,7 +85,9 @@ const make = (settings: Settings): SyncConfig["Type"] => {
   return {
     replitUrl: settings.replitUrl,
     externalUrl: settings.externalUrl,
-    tables: settings.tables ?? defaultTables,
+    tables: settings.tables ?? (settings.schemas === undefined ? defaultTables : []),
+    schemas: settings.schemas ?? [],
+    excluded: settings.excluded ?? { names: [], schemas: [] },
     stampOf: (table) => assigned(stamps, table) ?? "updated_at",
     stampIsDefault: (table) => assigned(stamps, table) === undefined,
     policyOf: (table) => assigned(policies, table) ?? "last-write-wins",
@@ -90,15 +106,22 @@ const assigned = <A extends string>(assignments: Assignments<A> | undefined, tab
 
 const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
   const env = yield* environment(yield* EnvFile.read(file))
-  const tables = optional(env, "SYNC_TABLES", parseList)
-  // Assignments name tables, so a list of tables that can't be read says nothing about them.
-  const known = Either.match(tables, { onLeft: () => null, onRight: (names) => names ?? defaultTables })
+  const selection = optional(env, "SYNC_TABLES", parseSelection)
+  // Other settings name tables of it, so one that can't be read says nothing about them.
+  const known = Either.match(selection, { onLeft: () => null, onRight: (it) => it ?? defaultSelection })
   const assignments = (name: Name) =>
-    known === null ? Either.right(undefined) : optional(env, name, (text) => parseAssignments(text, known))
-  return yield* Effect.all({
+    known === null
+      ? Either.right(undefined)
+      : optional(env, name, (text) => parseAssignments(text, (table) => isSelected(known, table)))
+  const { tables: _, ...settings } = yield* Effect.all({
     replitUrl: url(env, "replit"),
     externalUrl: url(env, "external"),
-    tables,
+    tables: selection,
+    excluded: optional(
+      env,
+      "SYNC_EXCLUDE",
+      (text) => known === null ? Either.right(undefined) : exclusion(text, known)
+    ),
     stamps: assignments("SYNC_STAMP"),
     policies: Either.flatMap(assignments("SYNC_CONFLICT_POLICY"), policies),
     interval: optional(env, "SYNC_INTERVAL", interval),
@@ -111,12 +134,14 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
   }, { mode: "validate" }).pipe(
     Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
   )
+  return { ...settings, tables: known?.names, schemas: known?.schemas }
 })
 
 const variables = [
   "DATABASE_URL",
   "EXTERNAL_DB_URL",
   "SYNC_TABLES",
+  "SYNC_EXCLUDE",
   "SYNC_STAMP",
   "SYNC_CONFLICT_POLICY",
   "SYNC_INTERVAL",
@@ -131,6 +156,7 @@ type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>
 
 const defaultTables: ReadonlyArray<TableName> = [{ schema: "public", name: "perfis" }]
+const defaultSelection: Selection = { names: defaultTables, schemas: [] }
 
 /** What is set, trimmed: the environment goes before the file, and a variable that is empty is not set. */
 const environment = Effect.fnUntraced(function*(file: ReadonlyMap<string, string>) {
@@ -195,6 +221,19 @@ const withAuthorities = Effect.fnUntraced(function*(target: ConnectionTarget) {
   )
   return { ...target, ssl: { ...target.ssl, ca } }
 })
+
+const exclusion = (text: string, { names, schemas }: Selection): Either.Either<Selection, string> =>
+  Either.gen(function*() {
+    const excluded = yield* parseSelection(text)
+    const both = names.find((name) => isSelected(excluded, name))
+    if (both !== undefined) return yield* Either.left(`${display(both)} is in SYNC_TABLES by name`)
+    const idle = [...excluded.names.map(({ schema }) => schema), ...excluded.schemas].find((it) =>
+      !schemas.includes(it)
+    )
+    return idle === undefined ? excluded : yield* Either.left(
+      `SYNC_TABLES has no wildcard for the schema ${idle}, so there is nothing to leave out of it`
+    )
+  })
 
 const policies = (assignments: Assignments | undefined): Either.Either<Assignments<Policy> | undefined, string> =>
   Either.gen(function*() {

@@ -131,4 +131,39 @@ export const catalog = (makePair: MakePair) => {
       assert.deepStrictEqual(key, ["b", "a"])
       assert.deepStrictEqual(shapes.external.columns, shapes.replit.columns)
     }))
+
+  it.scopedLive("list names the tables of a schema, by name", () =>
+    Effect.gen(function*() {
+      const { replit } = yield* makePair
+      const { schema } = named("perfis")
+      const listed = yield* replit.database.list([schema])
+      const names = listed.map(({ name }) => name.name)
+      assert.includeMembers(names, ["avulsa", "itens", "perfis"])
+      assert.deepStrictEqual(names, [...names].sort())
+      assert.isTrue(listed.every(({ problem }) => problem === null))
+      assert.deepStrictEqual(yield* replit.database.list(["nenhum"]), [])
+    }))
+
+  it.scopedLive("a state that is known shortens the answer to what waits, and changes with capture, contract and tables", () =>
+    Effect.gen(function*() {
+      const { perfis, replit, ...ready } = yield* setUp(makePair)
+      const question = { tables: [perfis.name, ready.itens.name], schemas: [perfis.name.schema] }
+      const { state, tables } = yield* replit.database.ask(question)
+      assert.lengthOf(tables, 2)
+      const again = yield* replit.database.ask({ ...question, known: state })
+      assert.deepStrictEqual([again.state, again.tables], [state, []])
+      yield* replit.app.insert(perfis.name, { id: "a" })
+      const pending = yield* replit.database.ask({ ...question, known: state })
+      assert.strictEqual(pending.state, state)
+      assert.deepStrictEqual(pending.tables.map(({ name, pending }) => [name.name, pending]), [["perfis", true]])
+      yield* replit.database.remember(ready.itens.name, { contract: "x", columns: { replit: [], external: [] } })
+      const changed = yield* replit.database.ask({ ...question, known: state })
+      assert.notStrictEqual(changed.state, state)
+      assert.lengthOf(changed.tables, 2)
+      const { external } = ready
+      const listing = { tables: [], schemas: [perfis.name.schema] }
+      const before = (yield* external.database.ask(listing)).state
+      yield* external.database.createTable(yield* replit.database.describe(named("avulsa")))
+      assert.notStrictEqual((yield* external.database.ask(listing)).state, before)
+    }))
 }

@@ -1,6 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck as fc } from "effect"
-import { display, parse, parseAssignments, parseList, qualified, type TableName } from "../../src/domain/TableName.ts"
+import {
+  display,
+  isSelected,
+  parse,
+  parseAssignments,
+  parseSelection,
+  qualified,
+  type TableName
+} from "../../src/domain/TableName.ts"
 
 const table = (name: string, schema = "public"): TableName => ({ schema, name })
 
@@ -55,6 +63,8 @@ const refused: ReadonlyArray<readonly [string, string]> = [
   ["a=b", "a comma or the end is expected at character 2, but there is ="]
 ]
 
+const parseList = (text: string) => Either.map(parseSelection(text), ({ names }) => names)
+
 describe("a list of table names", () => {
   for (const [text, names] of accepted) {
     it(`reads ${JSON.stringify(text)}`, () => assert.deepStrictEqual(parseList(text), Either.right(names)))
@@ -79,8 +89,35 @@ describe("a list of table names", () => {
 
   it.prop("never throws, whatever the text", [fc.string({ unit: "binary" })], ([text]) => {
     assert.isTrue(Either.isEither(parseList(text)))
-    assert.isTrue(Either.isEither(parseAssignments(text, [])))
+    assert.isTrue(Either.isEither(parseAssignments(text, () => false)))
   })
+})
+
+describe("a wildcard among table names", () => {
+  const good: ReadonlyArray<readonly [string, ReadonlyArray<TableName>, ReadonlyArray<string>]> = [
+    ["*", [], ["public"]],
+    ["* , loja . *, Loja.*, perfis", [table("perfis")], ["public", "loja"]],
+    ["\"Minha Loja\".*, public.*", [], ["Minha Loja", "public"]],
+    ["\"*\", \"*\".a", [table("*"), table("a", "*")], []]
+  ]
+  for (const [text, names, schemas] of good) {
+    it(`reads ${text}`, () => assert.deepStrictEqual(parseSelection(text), Either.right({ names, schemas })))
+  }
+
+  const bad: ReadonlyArray<readonly [string, string]> = [
+    ["*.*", "* in the place of a schema, at character 1: name the schemas, as in *, loja.*"],
+    ["*.perfis", "* in the place of a schema"],
+    ["a, vaivem.*", "vaivem.* at character 4 holds no table of yours"],
+    ["pg_catalog.*", "pg_catalog.* at character 1 holds no table of yours"],
+    ["* perfis", "a comma or the end is expected at character 3, but there is perfis"],
+    ["loja_*", "loja_* at character 1 is no plain name"]
+  ]
+  for (const [text, problem] of bad) {
+    it(`says what is wrong with ${text}`, () => {
+      const found = parseSelection(text)
+      assert.include(Either.isLeft(found) ? found.left : "accepted", problem)
+    })
+  }
 })
 
 describe("a table name", () => {
@@ -106,7 +143,7 @@ describe("assignments to tables", () => {
   const tables = [table("perfis"), table("Tabela Estranha"), table("pedidos", "loja"), table("a=b,c")]
   const read = (text: string) =>
     Either.map(
-      parseAssignments(text, tables),
+      parseAssignments(text, (name) => isSelected({ names: tables, schemas: [] }, name)),
       ({ byTable, default: general }) => [general, Object.fromEntries(byTable)]
     )
 
@@ -146,7 +183,7 @@ describe("assignments to tables", () => {
 
   it.prop("hold for every table that can be named", [tableName, identifier], ([name, column]) => {
     const shown = display(table(column))
-    const { byTable } = Either.getOrThrow(parseAssignments(`${display(name)}=${shown}`, [name]))
+    const { byTable } = Either.getOrThrow(parseAssignments(`${display(name)}=${shown}`, () => true))
     assert.deepStrictEqual([...byTable], [[display(name), column]])
   })
 })

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { sides } from "../../src/domain/Side.ts"
+import { setup } from "../../src/programs/setup.ts"
 import { assertConverged, moved, nothing, PgPair, synced } from "../support/PgPair.ts"
 
 layer(PgPair.layer, { excludeTestServices: true })("partitions", (it) => {
@@ -103,5 +104,106 @@ layer(PgPair.layer, { excludeTestServices: true })("partitions", (it) => {
       assert.deepStrictEqual(report.cutShort, [])
       assert.deepStrictEqual(moved(report), { push: { inserted: 900 }, pull: nothing.pull })
       yield* assertConverged(sync)
+    }))
+
+  const vendas = `
+    create table vendas (id integer primary key, a text, updated_at timestamptz) partition by range (id);
+    create table vendas_1 partition of vendas for values from (0) to (100);
+    create table vendas_2 partition of vendas for values from (100) to (200) partition by range (id);
+    create table vendas_2_1 partition of vendas_2 for values from (100) to (150);
+    create table outras (id integer primary key);`
+  const filled = Effect.fnUntraced(function*() {
+    const sync = yield* synced(vendas, { tables: ["vendas", "outras"] })
+    yield* sync.replit.query("insert into vendas values (1, 'a'), (2, 'b'), (101, 'c'), (102, 'd')")
+    yield* sync.cycle
+    return sync
+  })
+
+  for (
+    const [what, statement, name] of [
+      ["dropped", "drop table vendas_1", "vendas_1"],
+      ["detached", "alter table vendas detach partition vendas_1", "vendas_1"],
+      ["detached below another", "alter table vendas_2 detach partition vendas_2_1", "vendas_2_1"]
+    ] as const
+  ) {
+    it.scoped(`a partition that is ${what} holds its table until the other side has lost it too`, () =>
+      Effect.gen(function*() {
+        const sync = yield* filled()
+        yield* sync.replit.query(`${statement}; insert into outras values (1)`)
+        for (let n = 0; n < 2; n++) {
+          const report = yield* sync.cycle
+          assert.deepStrictEqual(report.paused.map(({ table }) => table), [`${sync.schema}.vendas`])
+          assert.match(report.paused[0]!.problem, new RegExp(`${name} on Replit.*setup --accept-partitions`))
+        }
+        assert.lengthOf(yield* sync.external.rows("outras"), 1)
+        assert.lengthOf(yield* sync.external.rows("vendas"), 4)
+        assert.lengthOf(yield* sync.replit.rows("vendas"), 2)
+        yield* sync.external.query(statement)
+        yield* sync.cycle
+        assert.lengthOf(yield* sync.replit.rows("vendas"), 2)
+        yield* assertConverged(sync)
+      }))
+  }
+
+  it.scoped("setup --accept-partitions brings back what the other side still has of a partition that is gone", () =>
+    Effect.gen(function*() {
+      const sync = yield* filled()
+      yield* sync.replit.query(
+        "drop table vendas_1; create table vendas_3 partition of vendas for values from (0) to (100)"
+      )
+      assert.lengthOf((yield* sync.cycle).paused, 1)
+      yield* sync.run(setup({ createMissing: false, acceptPartitions: true, strict: true }))
+      yield* sync.cycle
+      assert.lengthOf(yield* sync.replit.rows("vendas"), 4)
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("a partition that is attached with rows in it, or again, is compared", () =>
+    Effect.gen(function*() {
+      const sync = yield* filled()
+      yield* sync.external.query("create table vendas_0 (like vendas); insert into vendas_0 values (-5, 'z')")
+      yield* sync.external.query("alter table vendas attach partition vendas_0 for values from (-10) to (0)")
+      yield* sync.replit.query("create table vendas_0 partition of vendas for values from (-10) to (0)")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.replit.query(
+        "alter table vendas detach partition vendas_1; update vendas_1 set a = 'sem captura', updated_at = now(); alter table vendas attach partition vendas_1 for values from (0) to (100)"
+      )
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual((yield* sync.external.query("select a from vendas where id = 1"))[0], { a: "sem captura" })
+    }))
+
+  it.scoped("capture of a single partition that was damaged is mended, and what it missed is found", () =>
+    Effect.gen(function*() {
+      const sync = yield* filled()
+      yield* sync.replit.query(
+        "alter table vendas_2_1 disable trigger vaivem_capture_row; update vendas set a = 'x', updated_at = now() where id = 101"
+      )
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.replit.query("drop trigger vaivem_capture_truncate on vendas_1; truncate vendas_1")
+      yield* sync.cycle
+      // Nobody saw it: what was truncated comes back.
+      assert.lengthOf(yield* sync.replit.rows("vendas"), 4)
+      yield* assertConverged(sync)
+      yield* sync.replit.query("truncate vendas_1")
+      yield* sync.cycle
+      assert.lengthOf(yield* sync.external.rows("vendas"), 2)
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 11: a user's trigger on a single partition changes nothing that is applied", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `${vendas}
+        create function muda() returns trigger language plpgsql as $$ begin new.a := new.a || '!'; return new; end $$;
+        create trigger muda before insert or update on vendas_1 for each row execute function muda()`,
+        { tables: ["vendas"] }
+      )
+      yield* sync.replit.query("insert into vendas values (1, 'a'), (101, 'b')")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual((yield* sync.external.query("select a from vendas order by id"))[0], { a: "a!" })
     }))
 })

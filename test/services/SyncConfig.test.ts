@@ -91,6 +91,21 @@ describe("the settings", () => {
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["json", false, false])
     }))
 
+  it.effect("take in whole schemas, and tables of them can be named elsewhere", () =>
+    Effect.gen(function*() {
+      const config = yield* read({
+        ...urls,
+        SYNC_TABLES: "*, loja.*, arquivo.notas",
+        SYNC_EXCLUDE: "sessoes, loja.\"Log\"",
+        SYNC_STAMP: "loja.pedidos=em"
+      })
+      assert.deepStrictEqual(config.tables, [{ schema: "arquivo", name: "notas" }])
+      assert.deepStrictEqual(config.schemas, ["public", "loja"])
+      const sessoes = { schema: "public", name: "sessoes" }
+      assert.deepStrictEqual(config.excluded, { names: [sessoes, { schema: "loja", name: "Log" }], schemas: [] })
+      assert.deepStrictEqual([config.stampOf(pedidos), config.stampOf(perfis)], ["em", "updated_at"])
+    }))
+
   it.effect("of single tables leave the others at the default", () =>
     Effect.gen(function*() {
       const config = yield* read({ ...urls, SYNC_TABLES: "perfis,loja.pedidos", SYNC_STAMP: "perfis=em" })
@@ -129,6 +144,10 @@ describe("a setting that is wrong", () => {
     ],
     [{ SYNC_TABLES: "a b" }, "SYNC_TABLES: a comma or the end is expected at character 3, but there is b."],
     [{ SYNC_TABLES: urls.EXTERNAL_DB_URL }, "SYNC_TABLES: … at character 1 is no plain name"],
+    [{ SYNC_TABLES: "*.*" }, "SYNC_TABLES: * in the place of a schema"],
+    [{ SYNC_TABLES: "*,perfis", SYNC_EXCLUDE: "perfis" }, "SYNC_EXCLUDE: perfis is in SYNC_TABLES by name."],
+    [{ SYNC_TABLES: "*", SYNC_EXCLUDE: "loja.x" }, "SYNC_EXCLUDE: SYNC_TABLES has no wildcard for the schema loja"],
+    [{ SYNC_EXCLUDE: "x" }, "SYNC_EXCLUDE: SYNC_TABLES has no wildcard for the schema public"],
     [{ SYNC_STAMP: "clientes=em" }, "SYNC_STAMP: clientes is not one of the tables in SYNC_TABLES."],
     [
       { SYNC_CONFLICT_POLICY: "newest" },

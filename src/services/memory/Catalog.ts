@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { label } from "../../domain/Side.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
-import type { Catalog, Hello, Inspected } from "../Database.ts"
+import type { Catalog, Hello, Inspected, Listed } from "../Database.ts"
 import type { MemoryTable } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
 import * as Sequences from "./Sequences.ts"
@@ -19,6 +19,13 @@ export const make = (store: Store): Catalog => ({
     )
   ),
   sees: Effect.fn("MemoryDatabase.sees")((number) => step(store, () => holders(store, number) > 0)),
+  list: Effect.fn("MemoryDatabase.list")((schemas) =>
+    step(store, () =>
+      [...store.tables.values()]
+        .map(({ schema: { key, name } }): Listed => ({ name, problem: key.length === 0 ? "has no primary key" : null }))
+        .filter(({ name }) => schemas.includes(name.schema))
+        .sort((a, b) => (display(a.name) < display(b.name) ? -1 : 1)))
+  ),
   inspect: Effect.fn("MemoryDatabase.inspect")((names) =>
     step(store, () =>
       names.map((name): Inspected => {
@@ -42,7 +49,7 @@ export const make = (store: Store): Catalog => ({
       const state = tableOf(store, table)
       state.capture = { table, touch, fingerprint: "" }
       state.capture = { table, touch, fingerprint: fingerprintOf(state) }
-      return { adopted: null, fingerprint: state.capture.fingerprint }
+      return { adopted: null, fingerprint: state.capture.fingerprint, gone: [] }
     })
   ),
   recall: Effect.fn("MemoryDatabase.recall")((name) => step(store, () => tableNamed(store, name).remembered)),

@@ -73,18 +73,19 @@ export const make = (connection: Connection): Changelog => {
         if (run !== null) store.runs.push(run)
       })
     ),
-    purge: Effect.fn("MemoryDatabase.purge")((name, olderThanMs) =>
-      step(store, (nowUs) => {
-        const state = tableNamed(store, name)
-        const before = state.history.length
-        state.history = state.history.filter(({ syncedAtUs }) => syncedAtUs >= nowUs - BigInt(olderThanMs) * 1000n)
-        return before - state.history.length
-      })
+    purge: Effect.fn("MemoryDatabase.purge")((names, olderThanMs) =>
+      step(store, (nowUs) =>
+        names.reduce((purged, name) => {
+          const state = tableNamed(store, name)
+          const before = state.history.length
+          state.history = state.history.filter(({ syncedAtUs }) => syncedAtUs >= nowUs - BigInt(olderThanMs) * 1000n)
+          return purged + before - state.history.length
+        }, 0))
     )
   }
 }
 
-const answer = (connection: Connection, { note, tables }: Question, nowUs: bigint): Answer => {
+const answer = (connection: Connection, { known, note, schemas, tables }: Question, nowUs: bigint): Answer => {
   const { store } = connection
   const answers = tables.map((name): Answer["tables"][number] => {
     const state = store.tables.get(display(name))
@@ -108,8 +109,18 @@ const answer = (connection: Connection, { note, tables }: Question, nowUs: bigin
     && nowUs - last.atUs < BigInt(note.notBeforeMs) * 1000n
   const idle = store.installed && answers.every(({ due, pending }) => !pending && due === 0)
   if (note?.otherSideIdle === true && idle && !notDue) store.lastCycle = { holder: note.holder, atUs: nowUs }
-  return { installed: store.installed, identity: store.identity, leased, notDue, tables: answers }
+  const state = stateOf(store, answers, schemas ?? [])
+  const told = state === known ? answers.filter(({ pending, quarantined }) => pending || quarantined > 0) : answers
+  return { installed: store.installed, identity: store.identity, leased, notDue, state, tables: told }
 }
+
+const stateOf = (store: Store, answers: Answer["tables"], schemas: ReadonlyArray<string>): string =>
+  JSON.stringify([
+    answers.map(({ captured, contract, fingerprint, name }) => [display(name), fingerprint, captured, contract]),
+    [...store.tables.values()]
+      .filter(({ schema }) => schemas.includes(schema.name.schema))
+      .map(({ schema: { key, name } }) => [display(name), key.length > 0])
+  ])
 
 /** What a claim read: its rows, and the entries of each, by the row's number. */
 interface Read {

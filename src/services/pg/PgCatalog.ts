@@ -6,7 +6,7 @@ import type { SyncError } from "../../domain/SyncError.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { display } from "../../domain/TableName.ts"
-import type { Captured, Catalog, Hello, Identity, Inspected, Remembered } from "../Database.ts"
+import type { Captured, Catalog, Hello, Identity, Inspected, Listed, Remembered } from "../Database.ts"
 import type { Migration } from "./Migrations.ts"
 import { migrate } from "./Migrations.ts"
 import * as PgSequences from "./PgSequences.ts"
@@ -34,6 +34,8 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
         session.query("select pg_try_advisory_xact_lock($1::bigint) as free", [String(number)]),
         (rows) => rows[0]?.free !== "t"
       ),
+
+    list: (schemas) => list(session, schemas),
 
     inspect: (names) => inspect(session, names),
 
@@ -65,25 +67,25 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
         )
       })),
 
-    capture: (table, { touch }) =>
+    capture: (table, { acceptPartitions = false, touch }) =>
       Effect.gen(function*() {
         const { key, name, stamp } = table
         const rows = yield* session.transaction(
-          session.query("select vaivem.capture($1, $2, $3::text[], $4, $5::boolean)::text as captured", [
+          session.query("select vaivem.capture($1, $2, $3::text[], $4, $5::boolean, $6::boolean)::text as captured", [
             name.schema,
             name.name,
             key,
             stamp,
-            touch
+            touch,
+            acceptPartitions
           ]),
           { ...changing, table: name }
         )
-        const captured: { stem: string; fingerprint: string; adopted: { renamed_to: string; keys: number } | null } =
-          JSON
-            .parse(String(rows[0]!.captured))
+        const captured: WireCaptured = JSON.parse(String(rows[0]!.captured))
         stems.note(name, captured.stem, true)
         return {
           fingerprint: captured.fingerprint,
+          gone: captured.gone,
           adopted: captured.adopted === null
             ? null
             : { renamedTo: captured.adopted.renamed_to, keys: captured.adopted.keys }
@@ -176,6 +178,42 @@ const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
       mayCreateSchema: row.may_create === "t"
     } satisfies Hello
   }))
+
+interface WireCaptured {
+  readonly stem: string
+  readonly fingerprint: string
+  readonly adopted: { readonly renamed_to: string; readonly keys: number } | null
+  readonly gone: ReadonlyArray<string>
+}
+
+/** What a wildcard of `SYNC_TABLES` means here. Asked before anything of ours is installed, so it is no function in `sql/`. */
+const list = Effect.fn("list")(function*(session: PgSession, schemas: ReadonlyArray<string>) {
+  const rows = yield* session.query(listing, [schemas])
+  return rows.map((row): Listed => ({
+    name: { schema: String(row.schema), name: String(row.name) },
+    problem: row.problem ?? null
+  }))
+})
+
+const listing = `
+  select s.nspname as schema, c.relname as name,
+    case
+      when not pg_has_role(c.relowner, 'USAGE') then 'belongs to another role'
+      when not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) then 'has no primary key'
+      when c.relpersistence <> 'p' then 'is unlogged, so that a crash empties it'
+      when c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
+        then 'takes part in inheritance'
+    end as problem
+  from pg_class c join pg_namespace s on s.oid = c.relnamespace
+  where s.nspname = any ($1::text[]) and c.relkind in ('r', 'p') and not c.relispartition
+    and not exists (select from pg_depend d
+      where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+    -- What the older script logged into, before and after it was taken over.
+    and not (c.relname like '%\\_changelog%'
+      and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'synced' and a.atttypid = 'bool'::regtype)
+      and exists (select from pg_class t where t.relnamespace = c.relnamespace and t.relkind in ('r', 'p')
+        and c.relname like t.relname || '\\_changelog%' and c.relname <> t.relname))
+  order by 1, 2`
 
 interface WireShape {
   readonly kind: string | null

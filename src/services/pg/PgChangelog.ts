@@ -8,7 +8,7 @@ import { Effect } from "effect"
 import type { Version } from "../../domain/decide.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended, RowRefused } from "../../domain/SyncError.ts"
-import { display, quote } from "../../domain/TableName.ts"
+import { display } from "../../domain/TableName.ts"
 import type {
   Answer,
   Applied,
@@ -33,13 +33,15 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
   return {
     ask: (question) =>
       Effect.gen(function*() {
-        const { note, tables } = question
+        const { known, note, schemas, tables } = question
         holder = note?.holder ?? holder
         const rows = yield* session.query(
-          "select vaivem.ask($1::text[], $2::text[], $3::uuid, $4::boolean, $5::bigint)::text as answer",
+          "select vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer",
           [
             tables.map(({ schema }) => schema),
             tables.map(({ name }) => name),
+            schemas ?? [],
+            known ?? null,
             note?.holder ?? null,
             note?.otherSideIdle ?? false,
             note?.notBeforeMs ?? 0
@@ -165,18 +167,15 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         )
       })),
 
-    purge: (name, olderThanMs) =>
-      Effect.gen(function*() {
-        const stem = yield* stems.stemOf(name)
-        if (stem === null) return 0
-        const rows = yield* session.query(
-          `with gone as (delete from vaivem.${quote(`${stem}_history`)}
-           where synced_at < clock_timestamp() - $1::bigint * interval '1 millisecond' returning 1)
-         select count(*) as purged from gone`,
-          [olderThanMs]
-        )
-        return Number(rows[0]!.purged)
-      })
+    purge: (names, olderThanMs) =>
+      Effect.map(
+        session.query("select vaivem.purge($1::text[], $2::text[], $3::bigint) as purged", [
+          names.map(({ schema }) => schema),
+          names.map(({ name }) => name),
+          olderThanMs
+        ]),
+        (rows) => Number(rows[0]!.purged)
+      )
   }
 }
 
@@ -411,19 +410,30 @@ const dropped = (session: PgSession, table: SyncedTable, rows: number) =>
 const isInstalled = (session: PgSession) =>
   Effect.map(
     session.query(
-      "select to_regclass('vaivem.migrations') is not null and to_regproc('vaivem.ask') is not null as there"
+      `select to_regclass('vaivem.migrations') is not null
+         and to_regprocedure('vaivem.ask(text[], text[], text[], text, uuid, boolean, bigint)') is not null as there`
     ),
     (rows) => rows[0]?.there === "t"
   )
 
-const nothingInstalled: Answer = { installed: false, identity: null, leased: false, notDue: false, tables: [] }
+const nothingInstalled: Answer = {
+  installed: false,
+  identity: null,
+  leased: false,
+  notDue: false,
+  state: "",
+  tables: []
+}
 
 interface WireAnswer {
   readonly migration: number
   readonly identity: Identity | null
   readonly leased: boolean
   readonly not_due: boolean
+  readonly state: string
   readonly tables: ReadonlyArray<{
+    /** Place in the question, from 1. */
+    readonly n: number
     readonly fingerprint: string | null
     readonly captured: string | null
     readonly contract: string | null
@@ -442,10 +452,25 @@ const decodeAnswer = (json: string, names: ReadonlyArray<SyncedTable["name"]>, s
       identity: wire.identity,
       leased: wire.leased,
       notDue: wire.not_due,
-      tables: names.map((name, index) => {
-        const { captured, contract, due, fingerprint, pending, quarantined, stem } = wire.tables[index]!
-        stems.note(name, stem, quarantined > 0)
-        return { name, fingerprint, captured, contract, pending, quarantined, due }
-      })
+      state: wire.state,
+      tables: answered(names, wire, stems)
     }
   })
+
+const answered = (
+  names: ReadonlyArray<SyncedTable["name"]>,
+  { tables }: WireAnswer,
+  stems: Stems
+): Answer["tables"] => {
+  const told = new Map(tables.map((table) => [table.n, table]))
+  return names.flatMap((name, index) => {
+    const found = told.get(index + 1)
+    if (found === undefined) {
+      stems.noteNoQuarantine(name)
+      return []
+    }
+    const { captured, contract, due, fingerprint, pending, quarantined, stem } = found
+    stems.note(name, stem, quarantined > 0)
+    return [{ name, fingerprint, captured, contract, pending, quarantined, due }]
+  })
+}

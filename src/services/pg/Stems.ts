@@ -17,6 +17,8 @@ export interface Stems {
   readonly sqlOf: (table: SyncedTable) => Effect.Effect<TableSql.TableSql, SyncError>
   /** Takes in what the database said. */
   readonly note: (name: TableName, stem: string | null, quarantined: boolean) => void
+  /** Takes in that the table is as it was, and has nothing in quarantine. */
+  readonly noteNoQuarantine: (name: TableName) => void
   /** Whether keys of the table may be in quarantine: else a claim needn't look. */
   readonly mayHaveQuarantine: (table: SyncedTable) => Effect.Effect<boolean>
   readonly noteQuarantine: (table: SyncedTable) => void
@@ -62,6 +64,7 @@ export const make = (session: PgSession): Stems => {
       if (hasQuarantine) quarantined.add(display(name))
       else quarantined.delete(display(name))
     },
+    noteNoQuarantine: (name) => void quarantined.delete(display(name)),
     mayHaveQuarantine: (table) => Effect.sync(() => quarantined.has(display(table.name))),
     noteQuarantine: (table) => void quarantined.add(display(table.name))
   }
