@@ -21,6 +21,7 @@ const shape = (columns: ReadonlyArray<Column>, key: ReadonlyArray<string> = ["id
   uniqueColumns: [],
   parents: [],
   selfReferencing: false,
+  sequences: [],
   beforeTriggers: [],
   afterTriggers: [],
   fingerprint: ""
