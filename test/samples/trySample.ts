@@ -60,7 +60,7 @@ export const trySample = Effect.fn("trySample")(function*(
     return waiting
   })
 
-  if (way.other === "none") yield* program.run(["setup", "--create-missing"], [0])
+  yield* program.run(["setup", "--split-ids", ...(way.other === "none" ? ["--create-missing"] : [])], [0])
   yield* program.run(["--once"], [0])
   const first = yield* look("After the first cycle")
   problems.push(
