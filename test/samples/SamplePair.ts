@@ -47,7 +47,6 @@ export const make = (
       yield* SampleFile.load(app, steps)
       yield* app.query(`truncate ${tables.map(({ sql }) => sql).join(", ")}`)
     }
-    for (const side of sides) yield* keepApart(pair[side])
     for (const side of sides) yield* pair[side].app.query(`${ways[side]}; ${pinned}`)
     return { ...pair, tables }
   })
@@ -63,18 +62,6 @@ const member = (side: Side, server: EmbeddedPostgres) =>
     )
     return { side, url, app: yield* connect(url) } satisfies SampleMember
   })
-
-/** Ids that one side hands out are odd, the other's even: what README says to do about sequences. */
-const keepApart = Effect.fnUntraced(function*({ app, side }: SampleMember) {
-  const sequences = yield* app.query<{ sql: string; last: number }>(
-    `select format('%I.%I', schemaname, sequencename) as sql, coalesce(last_value, 0)::int as last from pg_sequences
-     where schemaname not in ('vaivem') order by 1`
-  )
-  for (const { last, sql } of sequences) {
-    const first = last + 100 + (last % 2) + (side === "replit" ? 1 : 2)
-    yield* app.query(`alter sequence ${sql} increment by 2 restart with ${first}`)
-  }
-})
 
 /** The two roles print and read values differently, as somebody may have set them up: the program must not care. */
 const ways: Readonly<Record<Side, string>> = {
