@@ -23,6 +23,7 @@ const shape = (columns: ReadonlyArray<Column>, key: ReadonlyArray<string> = ["id
   selfReferencing: false,
   beforeTriggers: [],
   afterTriggers: [],
+  sequences: [],
   fingerprint: ""
 })
 
