@@ -49,7 +49,8 @@ export interface Propagated {
 }
 
 /**
- * Passes once over the pending keys of a route, in key order, until none is left.
+ * Passes once over the pending keys of a route, in key order, until none is left of those that were pending when the
+ * last batch was claimed.
  *
  * Batches overlap: while the target merges one, the source claims the next, whose rows are staged already when its turn
  * comes. A batch that doesn't get through discards the one read ahead.
@@ -74,6 +75,7 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
     if (first._tag === "Empty") return total.get()
     // What can't pass like this goes as if there were no circle.
     after = first._tag === "Moved" ? first.after : null
+    if (first._tag === "Moved" && !first.more) return total.get()
     rows = first._tag === "Moved" ? Math.min(nextRows(first), options.batchRowsMax) : rowsAtFirst
   }
   let locks: ApplyOptions["locks"] = "wait"
@@ -86,7 +88,7 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
     const { request } = started
     const claimed = yield* Deferred.await(started.claimed)
     // A claim that isn't full was the last, most likely: another connection for what comes after isn't worth opening.
-    ahead = claimed !== null && claimed.rows === request.rows && locks === "wait"
+    ahead = claimed !== null && claimed.more && claimed.rows === request.rows && locks === "wait"
       ? yield* start(
         route,
         { ...request, after: claimed.after, rows },
@@ -122,15 +124,13 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
       continue
     }
     after = result.after
-    if (result._tag === "Blocked") {
-      locks = "wait"
-      continue
+    if (result._tag === "Blocked") locks = "wait"
+    if (result._tag === "Refused" && total.refuse({ key: result.last, error: result.error }) >= refusalsMax) {
+      return total.get(true)
     }
-    if (result._tag === "Refused") {
-      if (total.refuse({ key: result.last, error: result.error }) >= refusalsMax) return total.get(true)
-      continue
-    }
-    rows = Math.min(nextRows(result), options.batchRowsMax)
+    // An app that goes on writing would keep a pass going that asks until nothing is there any more.
+    if (!result.more) return total.get()
+    if (result._tag === "Moved") rows = Math.min(nextRows(result), options.batchRowsMax)
   }
 }, Effect.scoped)
 
@@ -180,6 +180,7 @@ type BatchResult =
     readonly _tag: "Moved"
     readonly rows: number
     readonly after: Key
+    readonly more: boolean
     readonly applied: Applied
     /** What the batch took by itself, without the wait for its turn. */
     readonly tookMs: number
@@ -189,10 +190,11 @@ type BatchResult =
     readonly rows: number
     readonly last: Key
     readonly after: Key
+    readonly more: boolean
     readonly error: RowRefused
   }
   /** Some row waits for a transaction of the app that can't be passed over: an insert of the same key, left open. */
-  | { readonly _tag: "Blocked"; readonly rows: number; readonly after: Key }
+  | { readonly _tag: "Blocked"; readonly rows: number; readonly after: Key; readonly more: boolean }
   /** A statement ran into its time-out: fewer rows may pass. */
   | { readonly _tag: "TooLong"; readonly error: Contended }
 
@@ -293,10 +295,10 @@ const once = (route: Route, request: ClaimRequest, { locks, seeds, total, ...opt
           () => Effect.succeed(null)
         )
       )
-      const { after, last, rows } = claim
-      if (applied === null) return { _tag: "Blocked", rows, after } satisfies BatchResult as BatchResult
+      const { after, last, more, rows } = claim
+      if (applied === null) return { _tag: "Blocked", rows, after, more } satisfies BatchResult as BatchResult
       if ("_tag" in applied) {
-        return { _tag: "Refused", rows, last, after, error: applied } satisfies BatchResult as BatchResult
+        return { _tag: "Refused", rows, last, after, more, error: applied } satisfies BatchResult as BatchResult
       }
       yield* options.onMerged ?? Effect.void
       yield* claim.acknowledge(applied.kept)
@@ -305,7 +307,7 @@ const once = (route: Route, request: ClaimRequest, { locks, seeds, total, ...opt
       yield* Effect.logDebug("Moved a batch").pipe(
         Effect.annotateLogs({ from: route.from.side, rows, bytes: applied.bytes, tookMs, waitedMs })
       )
-      return { _tag: "Moved", rows, after, applied, tookMs } satisfies BatchResult as BatchResult
+      return { _tag: "Moved", rows, after, more, applied, tookMs } satisfies BatchResult as BatchResult
     }))
   )
 

@@ -229,6 +229,8 @@ export interface Claim {
   readonly last: Key
   /** Where the next claim goes on: `last`, or a later key of the other phase that was looked at. */
   readonly after: Key
+  /** False when the snapshot held no key after that: what comes now was not pending when this was claimed. */
+  readonly more: boolean
   /** The rows in the wire form of domain/StagedRow.ts (COPY text). Can be consumed once. */
   readonly stream: Stream.Stream<Uint8Array, SyncError>
   /**

@@ -191,6 +191,25 @@ describe("propagate", () => {
       assert.deepStrictEqual(yield* waiting(ready.replit, ready.perfis), [])
     }))
 
+  it.scoped("ends although the app goes on writing, and leaves what came meanwhile to the next pass", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(memoryPair)
+      yield* insert(ready, ["000", "001", "002"])
+      const added = yield* Ref.make(2)
+      const database = FaultyDatabase.make(ready.external.database, {
+        before: () => Effect.void,
+        after: ({ verb }) =>
+          Effect.gen(function*() {
+            if (verb !== "apply") return
+            const number = yield* Ref.updateAndGet(added, (sum) => sum + 1)
+            yield* Effect.orDie(insert(ready, [String(number).padStart(3, "0")]))
+          })
+      })
+      const moved = yield* propagate(push(ready, ready.perfis, "upserts", database), { batchRowsMax: 2 })
+      assert.strictEqual(moved.inserted, 3)
+      assert.deepStrictEqual(yield* waiting(ready.replit, ready.perfis), ["003", "004"])
+    }))
+
   it.scoped("claims the next batch while the target merges the one before, and merges them in order", () =>
     Effect.gen(function*() {
       const ready = yield* setUp(memoryPair)

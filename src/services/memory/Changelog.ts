@@ -142,6 +142,7 @@ const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, requ
     moves: read.rows.filter(({ was }) => was !== null).length,
     last: read.last,
     after: read.last,
+    more: request._tag === "Next" && read.rows.length === request.rows,
     stream: Stream.suspend(() => {
       if (consumed || !open) return Stream.dieMessage("The claim's rows can be read once, while the claim is open.")
       consumed = true

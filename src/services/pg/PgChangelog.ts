@@ -90,13 +90,14 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           const seen: Key | null = looked === 0
             ? null
             : JSON.parse(String(rows === request.rows ? found.last : found.seen))
-          if (rows > 0 && Number(found.bounces) < bouncesMax) return claimOf(tx, sql, request.phase, found, seen)
+          const rest = { after: seen, more: rows === request.rows || looked === look }
+          if (rows > 0 && Number(found.bounces) < bouncesMax) return claimOf(tx, sql, request.phase, found, rest)
           if (rows > 0) {
             yield* tx.query(sql.holdBouncing, [bouncing])
             stems.noteQuarantine(table)
             anyHeld = true
             const left = (yield* tx.query(sql.claimed))[0]!
-            if (Number(left.rows) > 0) return claimOf(tx, sql, request.phase, left, seen)
+            if (Number(left.rows) > 0) return claimOf(tx, sql, request.phase, left, rest)
           }
           if (seen === null) {
             // What was held must stay so, although there is nothing to acknowledge.
@@ -184,13 +185,20 @@ const bouncing =
   "bounces: this row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
   + "to undo what the other one does. Change one of the triggers, then run `quarantine retry`."
 
-const claimOf = (tx: Transaction, sql: TableSql, phase: Phase, found: Row, after?: Key | null): Claim => {
+const claimOf = (
+  tx: Transaction,
+  sql: TableSql,
+  phase: Phase,
+  found: Row,
+  { after, more }: { readonly after: Key | null; readonly more: boolean } = { after: null, more: false }
+): Claim => {
   const last: Key = JSON.parse(String(found.last))
   return {
     rows: Number(found.rows),
     moves: Number(found.moves),
     last,
     after: after ?? last,
+    more,
     stream: tx.copyTo(sql.copyClaim(phase)),
     known: (numbers) =>
       Effect.map(
