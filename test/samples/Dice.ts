@@ -8,9 +8,9 @@ export interface Dice {
   readonly pick: <A>(from: ReadonlyArray<A>) => A
 }
 
-/** mulberry32: 32 bits of state, good enough to choose rows with. */
-export const make = (seed: number): Dice => {
-  let state = seed >>> 0
+/** mulberry32: 32 bits of state, good enough to choose rows with. What it is for makes other dice of the same seed. */
+export const make = (seed: number, purpose: string): Dice => {
+  let state = [...purpose].reduce((sum, char) => Math.imul(sum, 31) + char.charCodeAt(0), seed) >>> 0
   const next = () => {
     state = (state + 0x6d2b79f5) >>> 0
     let mixed = Math.imul(state ^ (state >>> 15), state | 1)

@@ -58,7 +58,6 @@ const samples = Effect.gen(function*() {
       + `${cycles} cycles each.`
   )
   let failed = 0
-  let played = 0
   for (const file of files) {
     const steps = yield* SampleFile.read(file)
     for (const way of waysOf(file)) {
@@ -69,7 +68,7 @@ const samples = Effect.gen(function*() {
           way,
           cycles: Number(cycles),
           edits: Number(edits),
-          dice: Dice.make(seed + played++)
+          dice: Dice.make(seed, `${Path.basename(file)} ${wayText(way)}`)
         })
       )
       const took = duration((yield* Clock.currentTimeMillis) - startedMs)
