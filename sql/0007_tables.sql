@@ -223,6 +223,8 @@ returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $fn$
 -- What the templates of the trigger functions below are filled with.
   select jsonb_build_object(
     'function', format('vaivem.%I', p_stem || '_capture'),
+    -- Whoever drops the queue holds its sequence before: a write that waited for that only then would be a deadlock.
+    'sequence', pg_get_serial_sequence(format('vaivem.%I', p_stem || '_pending'), 'change_id'),
     'installer', quote_literal(session_user),
     'table', quote_literal(format('%I.%I', p_schema, p_table)),
     -- A table that was renamed keeps our triggers, and another one may have its name: only this one is logged.
@@ -284,6 +286,7 @@ begin
   -- lock on it that can't be had is noted, for the same comparison.
   begin
     perform from {queue} limit 0;
+    perform from {sequence} limit 0;
   exception when others then
     begin
       if to_regclass({queue_name}) is not null then
@@ -400,6 +403,7 @@ begin
   end if;
   begin
     perform from {queue} limit 0;
+    perform from {sequence} limit 0;
   exception when others then
     begin
       if to_regclass({queue_name}) is not null then
@@ -475,6 +479,7 @@ begin
   end if;
   begin
     perform from {queue} limit 0;
+    perform from {sequence} limit 0;
   exception when others then
     begin
       if to_regclass({queue_name}) is not null then
