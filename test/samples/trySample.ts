@@ -72,13 +72,13 @@ export const trySample = Effect.fn("trySample")(function*(
     yield* editor.round(edits)
     yield* program.run(["--once"], [0, 3])
     if (cycle % 4 !== 0 && cycle !== cycles) continue
-    // What healed during the cycle may have been looked at before; what was postponed is due.
+    // What was postponed is due. A row whose obstacle went late in a cycle is tried again in the next one.
     yield* program.run(["quarantine", "retry"], [0])
     yield* program.run(["--once"], [0, 3])
-    for (const entry of yield* look(`After cycle ${cycle}`)) {
-      const problem = yield* problemOf(pair, entry)
-      if (problem !== null) problems.push(`After cycle ${cycle}: ${problem}`)
-    }
+    const wrong = yield* unjustified(pair, yield* program.quarantine)
+    if (wrong.length > 0) yield* program.run(["--once"], [0, 3])
+    const stillWrong = yield* unjustified(pair, yield* look(`After cycle ${cycle}`))
+    problems.push(...stillWrong.map((problem) => `After cycle ${cycle}: ${problem}`))
   }
 
   yield* cure(pair, program, editor, dice, problems)
@@ -107,6 +107,12 @@ export const trySample = Effect.fn("trySample")(function*(
     }))
   } satisfies Tried
 }, Effect.scoped)
+
+const unjustified = (pair: SamplePair.SamplePair, waiting: ReadonlyArray<QuarantinedRow>) =>
+  Effect.map(
+    Effect.forEach(waiting, (entry) => problemOf(pair, entry)),
+    (problems) => problems.filter((problem) => problem !== null)
+  )
 
 /** Rows that differ or wait, and aren't in quarantine. */
 const unexplained = (found: Compared, waiting: ReadonlyArray<QuarantinedRow>): ReadonlyArray<string> => {
