@@ -21,6 +21,13 @@ export interface Column {
   readonly generated: boolean
   /** `always` columns can be inserted (OVERRIDING SYSTEM VALUE) but not updated. */
   readonly identity: "always" | "by-default" | null
+  /**
+   * Schema of the operators that compare values, where they aren't PostgreSQL's own: an extension's type as citext has
+   * its own, and compared as text its keys would be others than those of the primary key. Null for all other types.
+   */
+  readonly operators: string | null
+  /** Of a collation that takes different texts for equal (`deterministic = false`). */
+  readonly looseCollation: boolean
 }
 
 /** A table as one database's catalog describes it. */

@@ -110,7 +110,7 @@ const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): 
   }
   for (const name of replit) {
     const [a, b] = [columnOf(shapes.replit, name)!, columnOf(shapes.external, name)!]
-    if (a.base !== b.base && !(textTypes.has(a.base) && textTypes.has(b.base))) {
+    if (!keysFit(a, b)) {
       return `Primary key column "${name}" of ${table} is ${a.type} on Replit and ${b.type} on external. `
         + retyping(table, name, a, b)
     }
@@ -186,19 +186,40 @@ const usableStamp = (shapes: Readonly<Record<Side, TableShape>>, stamp: string):
  * the same text for the same value fit; a value that is too long or too large for one side waits in quarantine.
  */
 const typesFit = (a: Column, b: Column): boolean => {
-  if (a.type === b.type) return true
-  if (a.base === b.base) return looseModifiers.has(a.base)
-  return families.some((family) => family.has(a.base) && family.has(b.base))
+  const [one, other] = [unqualified(a.type), unqualified(b.type)]
+  if (one === other) return true
+  const [base, otherBase] = [unqualified(a.base).replace(/\[\]$/, ""), unqualified(b.base).replace(/\[\]$/, "")]
+  if (a.base.endsWith("[]") !== b.base.endsWith("[]")) return false
+  // Digits after the point are rounded away without a word; too many before it are refused.
+  if (base === "numeric" && otherBase === "numeric") return scaleOf(one) !== null && scaleOf(one) === scaleOf(other)
+  if (stampTypes.has(base) && stampTypes.has(otherBase)) {
+    return base !== otherBase && precisionOf(one) === precisionOf(other)
+  }
+  if (base === otherBase) return base === "character varying"
+  return families.some((family) => family.has(base) && family.has(otherBase))
 }
 
-const textTypes = new Set(["text", "character varying", "citext", "public.citext"])
+const scaleOf = (type: string): string | null => /^numeric\(\d+,(\d+)\)/.exec(type)?.[1] ?? null
+
+const precisionOf = (type: string): string | null => /\((\d+)\)/.exec(type)?.[1] ?? null
+
+/** Whether both take the same values for one key, and print them alike. */
+const keysFit = (a: Column, b: Column): boolean =>
+  (a.operators === null) === (b.operators === null) && a.looseCollation === b.looseCollation
+  && (unqualified(a.base) === unqualified(b.base) ||
+    keyFamilies.some((family) => family.has(a.base) && family.has(b.base)))
+
+/** An extension's type may be in another schema on each side, and a type of the app's, too. */
+const unqualified = (type: string): string => type.replace(/^("([^"]|"")*"|\w+)\./, "")
+
+const textTypes = new Set(["text", "character varying", "citext"])
+const integerTypes = new Set(["smallint", "integer", "bigint"])
+const keyFamilies = [new Set(["text", "character varying"]), integerTypes]
+/** Without a zone is read and written as UTC, under the pinned session settings. */
 const stampTypes = new Set(["timestamp with time zone", "timestamp without time zone"])
-const looseModifiers = new Set(["character varying"])
 const families = [
   textTypes,
-  new Set(["smallint", "integer", "bigint"]),
+  integerTypes,
   // A uuid that was written into the text column in another spelling would come back in PostgreSQL's own.
-  new Set(["uuid", "text", "character varying"]),
-  // Without a zone is read and written as UTC, under the pinned session settings.
-  stampTypes
+  new Set(["uuid", "text", "character varying"])
 ]

@@ -10,6 +10,8 @@ const column = (name: string, type: string, more: Partial<Column> = {}): Column 
   hasDefault: false,
   generated: false,
   identity: null,
+  operators: null,
+  looseCollation: false,
   ...more
 })
 
@@ -75,9 +77,9 @@ describe("the statement that makes two tables fit", () => {
     [
       "of a retyped key",
       shape([id]),
-      shape([column("id", "bigint", { notNull: true })]),
+      shape([column("id", "uuid", { notNull: true })]),
       "Refused",
-      "Or on Replit: ALTER TABLE notas ALTER COLUMN \"id\" TYPE bigint"
+      "Or on Replit: ALTER TABLE notas ALTER COLUMN \"id\" TYPE uuid"
     ],
     [
       "of a renamed key",
@@ -94,4 +96,66 @@ describe("the statement that makes two tables fit", () => {
       assert.include(text, words)
     })
   }
+})
+
+describe("types that differ", () => {
+  const fit = ["Fits", ""] as const
+  const verdict = (replit: string, external: string, more: Partial<Column> = {}) =>
+    told(shape([id, column("b", replit, more)]), shape([id, column("b", external, more)]))
+
+  for (
+    const [replit, external] of [
+      ["text", "character varying(20)"],
+      ["character varying(10)", "character varying(20)"],
+      ["text[]", "character varying[]"],
+      ["integer", "bigint"],
+      ["smallint[]", "bigint[]"],
+      ["uuid", "text"],
+      ["numeric(8,2)", "numeric(12,2)"],
+      ["timestamp without time zone", "timestamp with time zone"],
+      ["public.citext", "extensions.citext"],
+      ["public.citext", "text"],
+      ["\"My types\".cor", "public.cor"]
+    ] as const
+  ) {
+    it(`fit where every value survives in the other's text: ${replit} and ${external}`, () => {
+      assert.deepStrictEqual(verdict(replit, external), fit)
+      assert.deepStrictEqual(verdict(external, replit), fit)
+    })
+  }
+
+  for (
+    const [replit, external] of [
+      ["numeric(8,2)", "numeric"],
+      ["numeric(8,2)", "numeric(8,3)"],
+      ["real", "double precision"],
+      ["json", "jsonb"],
+      ["integer", "text"],
+      ["text", "text[]"],
+      ["character(5)", "character(6)"],
+      ["timestamp(3) without time zone", "timestamp without time zone"],
+      ["timestamp(3) without time zone", "timestamp with time zone"]
+    ] as const
+  ) {
+    it(`are refused where a value would change or fail, naming both: ${replit} and ${external}`, () => {
+      const [tag, text] = verdict(replit, external)
+      assert.strictEqual(tag, "Refused")
+      assert.include(text, `is ${replit} on Replit and ${external} on external`)
+    })
+  }
+
+  const keys = (
+    replit: Partial<Column> & { readonly type: string },
+    external: Partial<Column> & { readonly type: string }
+  ) => told(shape([column("id", replit.type, replit)]), shape([column("id", external.type, external)]))[0]
+
+  it("of keys fit where both sides take the same values for one key", () => {
+    assert.strictEqual(keys({ type: "integer" }, { type: "bigint" }), "Fits")
+    assert.strictEqual(keys({ type: "text" }, { type: "character varying(50)" }), "Fits")
+    const citext = { type: "public.citext", operators: "public" }
+    assert.strictEqual(keys(citext, { type: "extensions.citext", operators: "extensions" }), "Fits")
+    assert.strictEqual(keys({ type: "text" }, citext), "Refused")
+    assert.strictEqual(keys({ type: "text" }, { type: "text", looseCollation: true }), "Refused")
+    assert.strictEqual(keys({ type: "uuid" }, { type: "text" }), "Refused")
+  })
 })

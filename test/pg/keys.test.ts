@@ -202,4 +202,87 @@ layer(PgPair.layer, { excludeTestServices: true })("keys and names", (it) => {
       }),
     60_000
   )
+
+  for (
+    const [what, type, extension] of [
+      ["citext", "public.citext", "create extension if not exists citext schema public;"],
+      [
+        "a collation",
+        "text collate semcaixa",
+        "create collation semcaixa (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+      ]
+    ] as const
+  ) {
+    it.scoped(`promise 1: keys that ignore case, by ${what}, are one row to both sides however they are written`, () =>
+      Effect.gen(function*() {
+        const sync = yield* synced(
+          `${extension}
+           create table notas (id ${type} primary key, a text, updated_at timestamptz);
+           create table filhas (id integer primary key, nota ${type} references notas on update cascade);`,
+          { settings: { batchRowsMax: 2 } }
+        )
+        yield* sync.replit.query(`insert into notas select 'Nota ' || n, 'a' from generate_series(1, 9) n;
+          insert into filhas values (2, 'NOTA 2')`)
+        yield* sync.cycle
+        yield* assertConverged(sync)
+        // Written otherwise on one side, changed on the other: a conflict of one row, and the later stamp wins.
+        yield* sync.replit.query("update notas set id = 'NOTA 1' where id = 'nota 1'")
+        yield* sync.external.query("update notas set a = 'b' where id = 'nota 1'")
+        assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { updated: 1, conflicts: 1 } })
+        yield* assertConverged(sync)
+        yield* sync.external.query("update notas set id = upper(id)")
+        yield* sync.cycle
+        yield* assertConverged(sync)
+        yield* sync.replit.query(
+          "delete from notas where id = 'nota 3'; insert into notas values ('nota 3', 'outra'); delete from notas where id = 'nota 4'"
+        )
+        yield* sync.external.query("update notas set id = 'Outro nome' where id = 'nota 2'")
+        yield* sync.cycle
+        yield* assertConverged(sync)
+        assert.deepStrictEqual(
+          yield* sync.replit.query("select id::text, a from notas where id in ('NOTA 3', 'outro NOME')"),
+          [
+            { id: "nota 3", a: "outra" },
+            { id: "Outro nome", a: "a" }
+          ]
+        )
+        // The same key in two spellings on the two sides, each before it knew of the other.
+        yield* sync.replit.query("insert into notas values ('nova', 'r', '2024-01-02')")
+        yield* sync.external.query("insert into notas values ('NOVA', 'e', '2024-01-01')")
+        assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 1, conflicts: 1 } })
+        yield* assertConverged(sync)
+      }))
+  }
+
+  it.scoped("promise 1: keys without overlaps (PostgreSQL 18) are told apart by all of their columns", () =>
+    Effect.gen(function*() {
+      const probe = yield* synced("create table apoio (id integer primary key)")
+      for (const side of ["replit", "external"] as const) {
+        const [found] = yield* probe[side].query<{ v: number }>(
+          "select current_setting('server_version_num')::integer as v"
+        )
+        if (found!.v < 180000) return
+      }
+      const sync = yield* synced(`
+        create extension if not exists btree_gist schema public;
+        create table tarifas (id integer, vale daterange, a text, primary key (id, vale without overlaps));
+        create table compras (id integer primary key, tarifa integer, vale daterange,
+          foreign key (tarifa, period vale) references tarifas (id, period vale));`)
+      yield* sync.replit.query(`
+        insert into tarifas values (1, '[2024-01-01,2024-06-01)', 'a'), (1, '[2024-06-01,2025-01-01)', 'b'), (2, '[2024-01-01,2025-01-01)', 'c');
+        insert into compras values (1, 1, '[2024-03-01,2024-07-01)')`)
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      yield* sync.external.query(
+        "update tarifas set a = 'z' where id = 1; update tarifas set vale = '[2024-01-01,2026-01-01)' where id = 2"
+      )
+      yield* sync.replit.query("insert into tarifas values (3, '[2024-01-01,2025-01-01)', 'r')")
+      yield* sync.external.query("insert into tarifas values (3, '[2024-06-01,2025-06-01)', 'e')")
+      yield* sync.cycle
+      assert.lengthOf(yield* sync.replit.database.quarantined(sync.tables[0]!), 1)
+      assert.lengthOf(yield* sync.external.database.quarantined(sync.tables[0]!), 1)
+      yield* sync.external.query("delete from tarifas where id = 3")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
 })

@@ -142,7 +142,9 @@ const toColumn = (table: MemoryTable, column: MemoryColumn): Column => ({
   notNull: column.notNull === true || table.key.includes(column.name),
   hasDefault: column.default !== undefined || column.sequence === true,
   generated: false,
-  identity: null
+  identity: null,
+  operators: null,
+  looseCollation: false
 })
 
 const baseOf = (type: string): string => type.replace(/\(.*\)/, "")

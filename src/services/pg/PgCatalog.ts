@@ -230,6 +230,8 @@ interface WireShape {
       readonly has_default: boolean
       readonly generated: boolean
       readonly identity: "always" | "by-default" | null
+      readonly operators: string | null
+      readonly loose: boolean
     }>
     | null
   readonly key: ReadonlyArray<string> | null
@@ -258,14 +260,18 @@ const inspect = Effect.fn("inspect")(function*(session: PgSession, names: Readon
 
 const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   name,
-  columns: (wire.columns ?? []).map(({ base, generated, has_default, identity, name: column, not_null, type }) => ({
+  columns: (wire.columns ?? []).map((
+    { base, generated, has_default, identity, loose, name: column, not_null, operators, type }
+  ) => ({
     name: column,
     type,
     base,
     notNull: not_null,
     hasDefault: has_default,
     generated,
-    identity
+    identity,
+    operators,
+    looseCollation: loose
   })),
   key: wire.key ?? [],
   keyConstraint: wire.key_constraint,
@@ -317,7 +323,17 @@ const inspection = `
         'not_null', a.attnotnull or (y.typtype = 'd' and y.typnotnull),
         'has_default', a.atthasdef and a.attgenerated = '' or (y.typtype = 'd' and y.typdefault is not null),
         'generated', a.attgenerated <> '',
-        'identity', case a.attidentity when 'a' then 'always' when 'd' then 'by-default' end) order by a.attnum)
+        'identity', case a.attidentity when 'a' then 'always' when 'd' then 'by-default' end,
+        'operators', (
+          select s.nspname from pg_opclass oc
+          join pg_amop ao on ao.amopfamily = oc.opcfamily and ao.amoplefttype = oc.opcintype
+            and ao.amoprighttype = oc.opcintype and ao.amopstrategy = 3
+          join pg_operator op on op.oid = ao.amopopr
+          join pg_namespace s on s.oid = op.oprnamespace and s.nspname <> 'pg_catalog'
+          where oc.opcdefault and oc.opcmethod = (select m.oid from pg_am m where m.amname = 'btree')
+            and oc.opcintype = case when y.typtype = 'd' then y.typbasetype else y.oid end),
+        'loose', coalesce((select not l.collisdeterministic from pg_collation l where l.oid = a.attcollation), false))
+        order by a.attnum)
       from pg_attribute a join pg_type y on y.oid = a.atttypid
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'key', (

@@ -88,7 +88,7 @@ export const make = (session: PgSession, stems: Stems): Journal => {
         const rowSql = yield* stems.sqlOf(table)
         yield* transaction(
           Effect.forEach(refusals, ({ blockedBy, constraint, key, message, sqlState }) =>
-            query(noteRefusal(rowSql, table), [
+            query(noteRefusal(rowSql), [
               key,
               sqlState,
               message,
@@ -206,13 +206,11 @@ const quarantinedOf = (side: Side, row: Row): Quarantined => ({
  * $1 key, $2 SQLSTATE, $3 message, $4 constraint, $5 blocking key. The first five tries come with the next cycles, then
  * after 1, 2, 4 … 60 minutes.
  */
-const noteRefusal = (s: TableSql, table: SyncedTable) => `
+const noteRefusal = (s: TableSql) => `
   insert into vaivem.quarantine as q
     (table_schema, table_name, key, change_id, sqlstate, message, constraint_name, blocked_by)
   select ${s.here}, $1::text[], newest.id, $2, $3, $4, $5::text[]
-  from (select max(p.change_id) as id from ${s.pending} p where ${
-  table.key.map((_, index) => `p.k${index + 1} = ($1::text[])[${index + 1}]::${s.keyTypes[index]}`).join(" and ")
-}) newest
+  from (select max(p.change_id) as id from ${s.pending} p where ${s.keyIn("p", "$1::text[]")}) newest
   where newest.id is not null
   on conflict (table_schema, table_name, key) do update set
     change_id = excluded.change_id, sqlstate = excluded.sqlstate, message = excluded.message,

@@ -8,7 +8,7 @@
 import * as Pg from "pg"
 import type { Side } from "../../domain/Side.ts"
 import { opposite } from "../../domain/Side.ts"
-import type { SyncedTable } from "../../domain/SyncedTable.ts"
+import type { Column, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { BucketSet, Phase } from "../Database.ts"
 import { moveOn } from "./PgSequences.ts"
 
@@ -32,15 +32,31 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const stored = shape.columns.filter(({ generated }) => !generated).map((column) => column.name)
 
   const numbers = key.map((_, index) => index + 1)
+  /** Compares the values of the n-th key column as its primary key does. */
+  const op = (n: number, sign: "=" | ">" = "=") => {
+    const { operators } = typeOf(key[n - 1]!)
+    return operators === null ? sign : `operator(${id(operators)}.${sign})`
+  }
   const ks = (alias: string) => numbers.map((n) => `${alias}.k${n}`).join(", ")
   const wass = (alias: string) => numbers.map((n) => `${alias}.was${n}`).join(", ")
   const keyTexts = (alias: string) => `array[${numbers.map((n) => `${alias}.k${n}::text`).join(", ")}]`
-  const same = (a: string, b: string) => numbers.map((n) => `${a}.k${n} = ${b}.k${n}`).join(" and ")
+  const same = (a: string, b: string) => numbers.map((n) => `${a}.k${n} ${op(n)} ${b}.k${n}`).join(" and ")
   const tIs = (alias: string, prefix = "k", other = "t") =>
-    key.map((column, index) => `${other}.${id(column)} = ${alias}.${prefix}${index + 1}`).join(" and ")
+    key.map((column, index) => `${other}.${id(column)} ${op(index + 1)} ${alias}.${prefix}${index + 1}`).join(" and ")
   const tKeyTexts = `array[${key.map((column) => `t.${id(column)}::text`).join(", ")}]`
   const typeOf = (column: string) => shape.columns.find((found) => found.name === column)!
   const keyTypes = key.map((column) => typeOf(column).type)
+  /**
+   * Key columns whose integers are shorter here: a key that this side can't hold must still be staged, for its row to be
+   * refused and its delete to find nothing.
+   */
+  const short = numbers.filter((n) => {
+    const base = typeOf(key[n - 1]!).base
+    const theirs = table.shapes[opposite(side)].columns.find((column) => column.name === key[n - 1])!
+    return base in integerMax && base !== theirs.base
+  })
+  const stagedKeys = numbers.map((n) => short.includes(n) ? `p.k${n}::bigint as k${n}` : `p.k${n}`).join(", ")
+  const fitting = short.map((n) => `abs(s.k${n}) <= ${integerMax[typeOf(key[n - 1]!).base]}`)
 
   /** Where a travelling column stands in claim and stage: its key number, or its own. */
   const staged = (column: string) => {
@@ -50,7 +66,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const values = table.columns.filter((column) => !key.includes(column))
   const writable = values.filter((column) => typeOf(column).identity !== "always")
   /** Parts of the key that can be equal and still print differently, as 1.0 and 1.00 do: they are content too. */
-  const inexact = key.filter((column) => printsVariously.test(typeOf(column).base) && typeOf(column).identity === null)
+  const inexact = key.filter((column) => printsVariously(typeOf(column)) && typeOf(column).identity === null)
   const compared = [...inexact, ...values]
   const sRow = compared.map((column) => `s.${staged(column)}`).join(", ")
   const tRow = compared.map((column) => `t.${id(column)}`).join(", ")
@@ -126,13 +142,18 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${
     keyTexts("p")
   })`
+  /** A key that stands in an array of texts. */
+  const keyIn = (alias: string, texts: string) =>
+    numbers.map((n) => `${alias}.k${n} ${op(n)} (${texts})[${n}]::${keyTypes[n - 1]}`).join(" and ")
+  /** An entry of the quarantine: by its texts, unless equal keys can have different ones. */
+  const quarantineIs = (alias: string) => inexact.length === 0 ? `q.key = ${keyTexts(alias)}` : keyIn(alias, "q.key")
   const anyPending = `exists (select from ${pending})`
 
   /** The old key travels only while it is gone here and pending itself: then the new one may take its place there. */
   const travellingWas = (n: number) =>
     `case when x.was1 is not null and not exists (select from ${t} o where ${tIs("x", "was", "o")})
           and exists (select from ${pending} o where ${
-      numbers.map((m) => `o.k${m} = x.was${m}`).join(" and ")
+      numbers.map((m) => `o.k${m} ${op(m)} x.was${m}`).join(" and ")
     }) then x.was${n} end`
   /**
    * Looks at no more than so many keys of the queue, whatever their phase, so that no statement of a claim grows with the
@@ -166,6 +187,18 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       to_jsonb((select ${keyTexts("o")} from looked o where o.position = l.position))::text as seen
     from l`
 
+  /** Keys beyond that of $3…; as one comparison of rows where the operators allow it, for the index starts there then. */
+  const afterKey = key.every((column) => typeOf(column).operators === null)
+    ? `(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 3}::text::${type}`).join(", ")})`
+    : `(${
+      numbers.map((n) =>
+        [
+          ...numbers.slice(0, n - 1).map((m) => `p.k${m} ${op(m)} $${m + 2}::text::${keyTypes[m - 1]}`),
+          `p.k${n} ${op(n, ">")} $${n + 2}::text::${keyTypes[n - 1]}`
+        ].join(" and ")
+      ).join(" or ")
+    })`
+
   /** A stage row's own key, or the old one of a changed key. */
   const lockWaiting = (prefix: "k" | "was") =>
     `select count(*) from (
@@ -176,7 +209,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         order by s.n for no key update of t skip locked)
       update pg_temp.vaivem_stage s set verdict = 'locked'
       where exists (select from ${t} t where ${tIs("s", prefix)}) and not exists (select from locked l where l.n = s.n)`
-  const wasIs = (alias: string) => numbers.map((n) => `${alias}.k${n} = s.was${n}`).join(" and ")
+  const wasIs = (alias: string) => numbers.map((n) => `${alias}.k${n} ${op(n)} s.was${n}`).join(" and ")
 
   const stageColumns = [
     "n",
@@ -205,9 +238,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       claimInto(
         "",
         [
-          ...(after
-            ? [`(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 3}::text::${type}`).join(", ")})`]
-            : []),
+          ...(after ? [afterKey] : []),
           ...(quarantine ? [notQuarantined] : []),
           "true"
         ].join(" and "),
@@ -219,7 +250,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     claimKeys: (phase: Phase) =>
       claimInto(
         `join unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) as u (${numbers.map((n) => `u${n}`).join(", ")})
-          on ${numbers.map((n) => `p.k${n} = u.u${n}::${keyTypes[n - 1]}`).join(" and ")}`,
+          on ${numbers.map((n) => `p.k${n} ${op(n)} u.u${n}::${keyTypes[n - 1]}`).join(" and ")}`,
         "true",
         phase,
         "",
@@ -257,7 +288,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       `with gone as (delete from ${pending} p using pg_temp.vaivem_claim c where ${same("p", "c")} returning p.*)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
-      `delete from vaivem.quarantine q using pg_temp.vaivem_claim c where ${isHere("q")} and q.key = ${keyTexts("c")}`,
+      `delete from vaivem.quarantine q using pg_temp.vaivem_claim c where ${isHere("q")} and ${quarantineIs("c")}`,
       `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
        where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
          and q.blocked_by in (select ${keyTexts("c")} from pg_temp.vaivem_claim c)`
@@ -267,7 +298,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     makeStage: (stage: string) =>
       `create temp table ${stage} on commit drop as
       select 0 as n, 0::bigint as change_id, true as present, 0::bigint as stamp_us, now() as changed_at,
-        0::smallint as bounces, ${wass("p")}, ${ks("p")}, ${
+        0::smallint as bounces, ${wass("p")}, ${stagedKeys}, ${
         values.length === 0 ? "" : `${values.map((column) => `t.${id(column)} as ${staged(column)}`).join(", ")}, `
       }null::bigint as newest, null::text as verdict
       from ${pending} p, ${t} t with no data`,
@@ -390,7 +421,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
       `delete from vaivem.quarantine q using pg_temp.vaivem_stage s
-       where ${settles} and ${isHere("q")} and q.key = ${keyTexts("s")}`
+       where ${settles} and ${isHere("q")} and ${quarantineIs("s")}`
     ],
     log: `insert into ${history} (source_change_id, operation, ${
       numbers.map((n) => `k${n}`).join(", ")
@@ -398,7 +429,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       select s.change_id, case when s.present then 'UPSERT' else 'DELETE' end, ${ks("s")}, s.changed_at, ${
       text(opposite(side))
     }
-      from pg_temp.vaivem_stage s where s.verdict is null or ${settles}`,
+      from pg_temp.vaivem_stage s where ${[`(s.verdict is null or ${settles})`, ...fitting].join(" and ")}`,
     /** A quarantined row of this side may pass now that the row that blocked it has changed. */
     wakeBlocked: `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
       where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
@@ -436,9 +467,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       `copy (select ${rowHash}, ${key.map((column) => `t.${id(column)}`).join(", ")} from ${t} t where ${
         inBuckets(buckets)
       }) to stdout`,
-    makeTheirs: `create temp table vaivem_theirs on commit drop as select 0::bigint as hash, ${
-      ks("p")
-    } from ${pending} p with no data`,
+    makeTheirs:
+      `create temp table vaivem_theirs on commit drop as select 0::bigint as hash, ${stagedKeys} from ${pending} p with no data`,
     copyTheirs: `copy pg_temp.vaivem_theirs (hash, ${numbers.map((n) => `k${n}`).join(", ")}) from stdin`,
     makeDifferences: (buckets: BucketSet) =>
       `create temp table vaivem_differences on commit drop as
@@ -459,9 +489,11 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     // ---- people ----------------------------------------------------------------------------------------------------
     /** $1… the key's texts. */
     keyIs: (alias: string, from = 1) =>
-      key.map((column, index) => `${alias}.${id(column)} = $${index + from}::text::${keyTypes[index]}`).join(" and "),
+      key.map((column, index) => `${alias}.${id(column)} ${op(index + 1)} $${index + from}::text::${keyTypes[index]}`)
+        .join(" and "),
     pendingKeyIs: (alias: string, from = 1) =>
-      numbers.map((n) => `${alias}.k${n} = $${n + from - 1}::text::${keyTypes[n - 1]}`).join(" and "),
+      numbers.map((n) => `${alias}.k${n} ${op(n)} $${n + from - 1}::text::${keyTypes[n - 1]}`).join(" and "),
+    keyIn,
     tTexts,
     keyTexts,
     tKeyTexts,
@@ -472,9 +504,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       select 'MARK', ${keyTypes.map((type, index) => `$${index + 1}::text::${type}`).join(", ")}, '-infinity'`,
     dueKeys: `select to_jsonb(q.key)::text as key from vaivem.quarantine q
       where ${isHere("q")} and (q.next_attempt_at <= clock_timestamp()
-        or q.change_id < (select max(p.change_id) from ${pending} p where ${
-      numbers.map((n) => `p.k${n} = q.key[${n}]::${keyTypes[n - 1]}`).join(" and ")
-    }))
+        or q.change_id < (select max(p.change_id) from ${pending} p where ${keyIn("p", "q.key")}))
       order by q.next_attempt_at limit $1::bigint`
   }
 
@@ -504,5 +534,10 @@ export interface UniqueIndex {
 /** A key that travelled this often without an app's write is held. */
 export const bouncesMax = 3
 
-/** Key types, by `Column.base`, whose equal values can have different texts. */
-const printsVariously = /^(numeric|interval|real|double precision|jsonb|numrange|(\w+\.)?citext)(\[\])?$/
+/** By `Column.base`, the largest of the integers that are shorter than others. */
+const integerMax: Readonly<Record<string, number>> = { smallint: 32_767, integer: 2_147_483_647 }
+
+/** Whether equal values of a key column can have different texts. */
+const printsVariously = ({ base, looseCollation, operators }: Column): boolean =>
+  looseCollation || operators !== null
+  || /^(numeric|interval|real|double precision|jsonb|numrange|(\w+\.)?citext)(\[\])?$/.test(base)
