@@ -183,12 +183,20 @@ returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $fn$
     's_is_r', vaivem.key_list('s.k%2$s %3$s r.%1$I', p_key, o.operators, ' and '),
     's_was_r', vaivem.key_list('s.was%2$s %3$s r.%1$I', p_key, o.operators, ' and '),
     'p_is_r', vaivem.key_list('p.k%2$s %3$s r.%1$I', p_key, o.operators, ' and '),
-    -- The statement of a foreign key's SET NULL or SET DEFAULT, as PostgreSQL writes it (ri_triggers.c).
-    'emptied', quote_literal('UPDATE (ONLY )?".* SET ".*" = (NULL|DEFAULT)'),
+    'n_is_r', vaivem.key_list('n.%1$I %3$s r.%1$I', p_key, o.operators, ' and '),
+    'may_be_emptied', (e.columns is not null)::text,
+    'emptied', coalesce(e.columns, 'false'),
     'o_is_r', vaivem.key_list('o.%1$I %3$s r.%1$I', p_key, o.operators, ' and '),
     'nulls', (select string_agg(format('null::%s', u.type), ', ' order by u.number)
       from unnest(vaivem.key_types(p_target, p_key)) with ordinality as u (type, number)))
   from (select vaivem.key_operators(p_target, p_key) as operators) o
+  cross join (
+    select case when count(*) > 0 then format('row(%s)::record *<> row(%s)::record', string_agg(format('n.%I', a.attname), ', ' order by a.attnum),
+      string_agg(format('r.%I', a.attname), ', ' order by a.attnum)) end as columns
+    from pg_attribute a
+    where a.attrelid = p_target and a.attname <> all (p_key) and exists (
+      select from pg_constraint f where f.conrelid = p_target and f.contype = 'f' and f.confdeltype in ('n', 'd')
+        and a.attnum = any (f.conkey))) e
 $fn$;
 
 create or replace function vaivem.make_statement_capture(p_target regclass, p_stem text, p_schema text, p_table text, p_key text[])
@@ -211,7 +219,6 @@ declare
   -- transaction, a cascade's deletes and a user trigger's writes, is an ordinary change.
   merging boolean := in_sync and pg_trigger_depth() = 1 and current_setting('vaivem.applying', true) = {table};
   next_bounce smallint := 0;
-  context text;
 begin
   if not ({is_ours}) then
     return null;
@@ -264,18 +271,24 @@ begin
     end if;
 
   elsif not exists (select from old_rows o where not exists (select from new_rows r where {o_is_r})) then
+    -- What nobody on the other side has seen yet, and a foreign key's SET NULL took from it, goes into the journal.
+    -- PostgreSQL runs our trigger after its own, as if nobody had called it, so the columns have to tell.
     if merging then
+      if {may_be_emptied} then
+        insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost)
+        select {schema_literal}, {table_literal}, array[{r_text}], 'cascade', 'UPSERT', {r_row}
+        from old_rows r join new_rows n on {n_is_r}
+        where {emptied} and exists (select from {queue} p where {p_is_r})
+          and not exists (select from pg_temp.vaivem_stage s where {s_is_r});
+      end if;
       insert into {queue} (operation, {k}, bounces) select 'UPDATE', {r}, next_bounce from new_rows r
       where not exists (select from pg_temp.vaivem_stage s where {s_is_r});
     else
-      if in_sync and pg_trigger_depth() > 1 then
-        get diagnostics context = pg_context;
-        if context ~ {emptied} then
-          -- What nobody on the other side has seen yet, and the parent's delete took from it.
-          insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost)
-          select {schema_literal}, {table_literal}, array[{r_text}], 'cascade', 'UPSERT', {r_row} from old_rows r
-          where exists (select from {queue} p where {p_is_r});
-        end if;
+      if in_sync and {may_be_emptied} then
+        insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost)
+        select {schema_literal}, {table_literal}, array[{r_text}], 'cascade', 'UPSERT', {r_row}
+        from old_rows r join new_rows n on {n_is_r}
+        where {emptied} and exists (select from {queue} p where {p_is_r});
       end if;
       insert into {queue} (operation, {k}, bounces) select 'UPDATE', {r}, next_bounce from new_rows r;
     end if;
@@ -341,7 +354,6 @@ declare
   next_bounce smallint := 0;
   r record;
   o record;
-  context text;
 begin
   if not ({is_ours}) then
     return null;
@@ -384,14 +396,13 @@ begin
     o := old;
     r := new;
     if {o_is_r} then
-      if in_sync and pg_trigger_depth() > 1 then
-        get diagnostics context = pg_context;
-        if context ~ {emptied} and exists (select from {queue} p where {p_is_r}) then
-          r := old;
-          insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost)
-          select {schema_literal}, {table_literal}, array[{r_text}], 'cascade', 'UPSERT', {r_row};
-          r := new;
-        end if;
+      if in_sync and {may_be_emptied} then
+        r := old;
+        insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost)
+        select {schema_literal}, {table_literal}, array[{r_text}], 'cascade', 'UPSERT', {r_row}
+        from (select new.*) n
+        where {emptied} and exists (select from {queue} p where {p_is_r});
+        r := new;
       end if;
       insert into {queue} (operation, {k}, bounces) select 'UPDATE', {r}, next_bounce;
     else
