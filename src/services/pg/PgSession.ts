@@ -149,6 +149,9 @@ const pinned = (options: BeginOptions | undefined): string => {
     ["bytea_output", "hex"],
     ["lc_monetary", "C"],
     ["xmloption", "content"],
+    // Off, NULL in an array would be read as a text of four letters.
+    ["array_nulls", "on"],
+    ["quote_all_identifiers", "off"],
     ["row_security", "off"],
     ["statement_timeout", String(options?.statementTimeoutMs ?? 7_500)],
     // The app is never blocked longer than this by a lock that we wait for.
