@@ -1,6 +1,6 @@
 -- Keys that are equal without being alike, as citext's are and those of a collation that ignores case: the queue, the
 -- triggers and the primary key must agree on which rows are one. And what a foreign key's SET NULL takes from a change
--- that is still pending goes into the journal.
+-- that is still pending goes into the journal. A partition's trigger that was disabled is noticed on PostgreSQL 14 as well.
 
 create function vaivem.key_operators(p_target regclass, p_key text[]) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $fn$
@@ -424,4 +424,41 @@ $body$$sql$, vaivem.capture_names(p_target, p_stem, p_schema, p_table, p_key));
     name, p_target, p_stem || '_capture');
   execute format('alter table %s enable always trigger %I', p_target, name);
 end
+$fn$;
+
+create or replace function vaivem.fingerprints(p_schemas text[], p_tables text[]) returns table (n bigint, print text)
+language sql stable set search_path = pg_catalog, pg_temp as $fn$
+-- Changes whenever a table's columns, constraints, triggers or partitions do, or anything of our capture on it. Tables
+-- that are not there are left out. One statement for all of them: 1,000 tables are planned once.
+  select asked.n, md5(concat_ws('|',
+    session_user,
+    c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity,
+    (select string_agg(concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef,
+                                 a.attgenerated, a.attidentity, a.xmin), ';' order by a.attnum)
+     from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+    (select string_agg(concat_ws(',', k.conname, k.contype, k.conkey), ';' order by k.oid)
+     from pg_constraint k where k.conrelid = c.oid),
+    (select string_agg(concat_ws(',', g.tgname, g.tgenabled, g.tgtype, f.oid,
+                                 case when f.pronamespace = ours.schema then f.xmin::text end), ';' order by g.tgname)
+     from pg_trigger g join pg_proc f on f.oid = g.tgfoid where g.tgrelid = c.oid and not g.tgisinternal),
+    (select string_agg(concat_ws(',', i.inhrelid, i.xmin), ';' order by i.inhrelid)
+     from pg_inherits i where i.inhparent = c.oid or i.inhrelid = c.oid),
+    case when c.relkind = 'p' then
+      (select string_agg(concat_ws(',', t.relid::oid, i.xmin, g.tgname, g.tgenabled, g.tgtype), ';'
+                         order by t.relid, g.tgname)
+       from pg_partition_tree(c.oid) t join pg_inherits i on i.inhrelid = t.relid
+       left join pg_trigger g on g.tgrelid = t.relid
+         -- PostgreSQL 14 calls those internal that it clones from the partitioned table.
+         and (not g.tgisinternal or g.tgparentid <> 0)) end,
+    (select string_agg(o.oid::text, ',' order by o.relname)
+     from vaivem.tables t
+     join pg_class o on o.relnamespace = ours.schema and o.relname in (t.stem || '_pending', t.stem || '_history')
+     where t.table_schema = asked.schema and t.table_name = asked.name),
+    (select 'view' from pg_class v
+     where v.relname = asked.view and v.relkind = 'v' and v.relnamespace in (c.relnamespace, ours.schema) limit 1)))
+  from (select u.n, u.schema, u.name, vaivem.changelog_name(u.name) as view
+        from unnest(p_schemas, p_tables) with ordinality as u (schema, name, n)) as asked
+  join pg_namespace s on s.nspname = asked.schema
+  join pg_class c on c.relnamespace = s.oid and c.relname = asked.name and c.relkind in ('r', 'p')
+  cross join (select 'vaivem'::regnamespace::oid as schema) as ours
 $fn$;

@@ -16,9 +16,8 @@ import { duration } from "../../src/domain/Quantity.ts"
 import { packageOf, versionsOf } from "../support/PostgresVersions.ts"
 
 const everyPair = ["14", "15", "16", "17", "18", "14,18", "18,14"]
-const suites = ["versions", "PgDatabase", "apply", "keys", "partitions", "triggers"].map((name) =>
-  `test/pg/${name}.test.ts`
-)
+const suites = ["versions", "PgDatabase", "apply", "columns", "keys", "parents", "cascades", "partitions", "triggers"]
+  .map((name) => `test/pg/${name}.test.ts`)
 const root = Path.resolve(import.meta.dirname, "../..")
 
 /** What vitest's JSON reporter writes, as far as it is needed here. */
