@@ -351,9 +351,16 @@ describe("commands", () => {
       const found = yield* run(["verify", "--json"], { env })
       assert.strictEqual(found.code, 3)
       assert.deepStrictEqual(json(found).tables[0].onlyOn, { replit: 1, external: 0 })
+      const shown = yield* run(["verify", "--repair", "--dry-run", "--show", "1"], { env })
+      assert.strictEqual(shown.code, 3)
+      assert.match(
+        shown.out,
+        /… and 2 more: .*\nNothing was changed\. --repair would mark \d keys? as pending on Replit and \d on external/
+      )
+      refused(yield* run(["verify", "--dry-run"], { env }), 2, /say both/)
       const repaired = yield* run(["verify", "--repair"], { env })
       assert.strictEqual(repaired.code, 0, repaired.out + repaired.err)
-      assert.match(repaired.out, /perfis: equal, 301 rows on both sides\n$/)
+      assert.match(repaired.out, /perfis: equal, 301 rows on both sides \(\d+ ranges of keys, \d+ kB moved\)\n$/)
       assert.deepStrictEqual(yield* rows(replit), yield* rows(external))
     }))
 

@@ -1,6 +1,7 @@
 /** The commands that only look: `check`, `status`, `verify` (which repairs when asked to). */
 import { Command, Options } from "@effect/cli"
 import { Console, Effect } from "effect"
+import { ActionNeeded } from "../domain/SyncError.ts"
 import { check, checkExitCode } from "../programs/check.ts"
 import { makeCycle } from "../programs/cycle.ts"
 import { status } from "../programs/status.ts"
@@ -43,14 +44,31 @@ const repair = Options.boolean("repair").pipe(
   Options.withDescription("Mark what differs, run a cycle, and compare again.")
 )
 
-export const verifyCommand = Command.make("verify", { json, repair }, (options) =>
-  Effect.gen(function*() {
-    const verified = yield* verify(yield* makeCycle, options)
-    yield* print(options.json, verified, verifyText)
-    yield* endWith(verifyExitCode(verified))
-  })).pipe(
-    Command.withDescription(
-      "Compares all rows. Exit code 0: equal, 3: different, 1: can't be told, changes are on their way."
-    ),
-    Command.provide(live)
-  )
+const dryRun = Options.boolean("dry-run").pipe(
+  Options.withDescription("With --repair: say what it would mark, and change nothing.")
+)
+
+const show = Options.integer("show").pipe(
+  Options.withDescription("How many keys that differ to name, of each table."),
+  Options.withDefault(10)
+)
+
+export const verifyCommand = Command.make(
+  "verify",
+  { json, repair, dryRun, show },
+  (options) =>
+    Effect.gen(function*() {
+      if (options.dryRun && !options.repair) {
+        return yield* new ActionNeeded({ message: "--dry-run shows what --repair would do: say both." })
+      }
+      if (options.show < 0) return yield* new ActionNeeded({ message: "--show takes a number of keys, 0 or more." })
+      const verified = yield* verify(yield* makeCycle, options)
+      yield* print(options.json, verified, verifyText)
+      yield* endWith(verifyExitCode(verified))
+    })
+).pipe(
+  Command.withDescription(
+    "Compares all rows. Exit code 0: equal, 3: different, 1: can't be told, changes are on their way."
+  ),
+  Command.provide(live)
+)

@@ -1,18 +1,33 @@
 /** `verify` for people: a line a table, and the first few keys that differ. */
-import { amount, count } from "../domain/Quantity.ts"
+import { amount, bytes as bytesText, count } from "../domain/Quantity.ts"
 import { summaryLine } from "../domain/Summary.ts"
 import type { Difference, Verified, VerifiedTable } from "../programs/verify.ts"
 
-export const verifyText = ({ repaired, tables }: Verified): string =>
+export const verifyText = ({ repaired, tables, wouldMark }: Verified): string =>
   [
     ...(repaired === null ? [] : [`Repaired: ${summaryLine(repaired)}`]),
-    ...tables.flatMap((table) => [tableLine(table), ...table.sample.map(sampleLine)])
+    ...tables.flatMap((table) => [tableLine(table), ...table.sample.map(sampleLine), ...restLine(table)]),
+    ...(wouldMark === null ? [] : [
+      `Nothing was changed. --repair would mark ${amount(wouldMark.replit, "key")} as pending on Replit and ${
+        count(wouldMark.external)
+      } on external, then run a cycle.`
+    ])
   ].join("\n")
 
+/** Says so when not all that differs is named. */
+const restLine = ({ different, onlyOn, quarantined, sample, unproven }: VerifiedTable): ReadonlyArray<string> => {
+  const rest = different + onlyOn.replit + onlyOn.external + quarantined + unproven - sample.length
+  return rest > 0 ? [`  … and ${count(rest)} more: --show names as many as you say`] : []
+}
+
 const tableLine = (verified: VerifiedTable): string => {
-  const { different, onlyOn, outcome, problem, quarantined, rows, table, unproven } = verified
+  const { bytes, different, onlyOn, outcome, problem, quarantined, ranges, rows, table, unproven } = verified
   if (outcome === "waiting" || rows === null) return `${table}: not compared. ${problem ?? ""}`
-  if (outcome === "equal") return `${table}: equal, ${amount(rows.replit, "row")} on both sides`
+  if (outcome === "equal") {
+    return `${table}: equal, ${amount(rows.replit, "row")} on both sides (${
+      amount(ranges?.compared ?? 0, "range")
+    } of keys, ${bytesText(bytes)} moved)`
+  }
   const found = [
     ...(onlyOn.replit === 0 ? [] : [`${count(onlyOn.replit)} only on Replit`]),
     ...(onlyOn.external === 0 ? [] : [`${count(onlyOn.external)} only on external`]),

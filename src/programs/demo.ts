@@ -64,7 +64,7 @@ export const demo = Effect.fn("demo")(function*(app: DemoApp, realCycle: Cycle) 
   yield* untilEqual
 
   yield* step("The proof: every row of both sides is compared.")
-  const { tables } = yield* alone.withPermits(1)(verify(cycle, { repair: false }))
+  const { tables } = yield* alone.withPermits(1)(verify(cycle, { repair: false, dryRun: false, show: 10 }))
   for (const { outcome, rows, table } of tables) yield* Console.log(`  ${table}: ${outcome}, ${rows?.replit ?? 0} rows`)
 })
 

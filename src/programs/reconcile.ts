@@ -2,20 +2,24 @@
  * Compares a table's two sides and marks what differs as pending, so that an ordinary cycle makes them equal by the
  * conflict rule. First contact, `verify --repair` and a changed column set are all this program.
  *
- * Equal rows are never shipped: both sides hash their rows into buckets, and only buckets that differ exchange keys and
- * hashes, which are then compared inside the databases.
+ * Equal rows are never shipped. Both sides count and hash their rows in ranges of their hashed keys; ranges that differ are
+ * divided, until few rows are left in them, whose keys and hashes are exchanged and compared inside the databases.
  */
-import { Effect } from "effect"
+import { Effect, Ref, Stream } from "effect"
 import type { Side } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
-import type { BucketSet, Compared, Database, Digest } from "../services/Database.ts"
+import type { SyncError } from "../domain/SyncError.ts"
+import type { Compared, Database, Digest, RangeSet } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 
 export interface Reconciled {
   /** Rows compared, per side. */
   readonly rows: Readonly<Record<Side, number>>
-  readonly buckets: { readonly of: number; readonly differing: number }
+  /** Of the ranges that all rows were divided into at first, how many differ. */
+  readonly ranges: { readonly compared: number; readonly different: number }
+  /** What both databases answered, and what was sent from the one to the other. */
+  readonly bytes: number
   readonly replit: Compared
   readonly external: Compared
 }
@@ -32,54 +36,104 @@ export interface ReconcileOptions {
 export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, options: ReconcileOptions) {
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
-  const rows = yield* both(replit, external, (database) => database.count(table.name))
-  const of = bucketsFor(Math.max(rows.replit, rows.external))
-  const digests = yield* both(replit, external, (database) => database.digest(table, of))
-  const differing = differingBuckets(digests.replit, digests.external)
-  const compared = { rows: { replit: rowsIn(digests.replit), external: rowsIn(digests.external) } }
-  if (differing.length === 0) {
-    return { ...compared, buckets: { of, differing: 0 }, replit: same, external: same } satisfies Reconciled
+  const bytes = yield* Ref.make(0)
+  const first = yield* digestBoth(table, firstRanges, { of: 1, only: null }, bytes)
+  const about = {
+    rows: { replit: rowsIn(first.replit), external: rowsIn(first.external) },
+    ranges: {
+      compared: new Set([...first.replit.keys(), ...first.external.keys()]).size,
+      different: first.differing.length
+    }
   }
-  const only = differing.length === of ? null : differing
-  return {
-    ...compared,
-    buckets: { of, differing: differing.length },
-    replit: yield* compareSide(replit, external, table, { of, only }, options),
-    external: yield* compareSide(external, replit, table, { of, only }, options)
-  } satisfies Reconciled
+  if (first.differing.length === 0) {
+    return { ...about, bytes: yield* Ref.get(bytes), replit: same, external: same } satisfies Reconciled
+  }
+  const ranges = yield* narrow(table, first, bytes)
+  const compared = {
+    replit: yield* compareSide(replit, external, table, ranges, options, bytes),
+    external: yield* compareSide(external, replit, table, ranges, options, bytes)
+  }
+  return { ...about, ...compared, bytes: yield* Ref.get(bytes) } satisfies Reconciled
 })
 
 /** Whether nothing differs. */
 export const isEqual = ({ external, replit }: Reconciled): boolean =>
   replit.onlyHere + replit.different + external.onlyHere + external.different === 0
 
+interface Digested extends Readonly<Record<Side, ReadonlyMap<number, Digest>>> {
+  readonly of: number
+  readonly differing: ReadonlyArray<number>
+}
+
+const digestBoth = Effect.fnUntraced(
+  function*(table: SyncedTable, of: number, within: RangeSet, bytes: Ref.Ref<number>) {
+    const digestOf = (database: Database) => database.digest(table, of, within)
+    const { external, replit } = yield* Effect.all({
+      replit: Effect.flatMap(ReplitDb, digestOf),
+      external: Effect.flatMap(ExternalDb, digestOf)
+    }, { concurrency: 2 })
+    for (const digests of [replit, external]) yield* Ref.update(bytes, (sum) => sum + answerBytes(digests))
+    return { of, replit, external, differing: differingRanges(replit, external) } satisfies Digested
+  }
+)
+
+/** Divides ranges that differ until looking closer would cost more than sending the keys of what is left. */
+const narrow = (
+  table: SyncedTable,
+  found: Digested,
+  bytes: Ref.Ref<number>
+): Effect.Effect<RangeSet, SyncError, ReplitDb | ExternalDb> => {
+  const all = Math.max(rowsIn(found.replit), rowsIn(found.external))
+  const inDiffering = Math.max(
+    ...[found.replit, found.external].map((digests) =>
+      found.differing.reduce((sum, range) => sum + (digests.get(range)?.rows ?? 0), 0)
+    )
+  )
+  const ranges = { of: found.of, only: found.differing }
+  if (inDiffering <= fewRows || inDiffering * 2 > all || inDiffering <= found.differing.length * division) {
+    return Effect.succeed(ranges)
+  }
+  return Effect.flatMap(
+    digestBoth(table, found.of * division, ranges, bytes),
+    // Nothing differs any more when a row changed on one side between the two looks; then there is nothing to compare.
+    (closer) => narrow(table, closer, bytes)
+  )
+}
+
 const compareSide = (
   here: Database,
   there: Database,
   table: SyncedTable,
-  buckets: BucketSet,
-  options: ReconcileOptions
+  ranges: RangeSet,
+  options: ReconcileOptions,
+  bytes: Ref.Ref<number>
 ) =>
   Effect.scoped(Effect.gen(function*() {
-    const theirs = yield* there.digests(table, buckets)
+    const theirs = yield* there.digests(table, ranges)
     const mark = !options.mark ? "none" : options.winner === there.side ? "only-here" : "all"
-    return yield* here.compare(table, buckets, theirs, { mark, sampleMax: options.sampleMax })
+    const counted = Stream.tap(theirs, ({ length }) => Ref.update(bytes, (sum) => sum + length))
+    return yield* here.compare(table, ranges, counted, { mark, sampleMax: options.sampleMax })
   }))
 
-const both = <A, E, R>(replit: Database, external: Database, ask: (database: Database) => Effect.Effect<A, E, R>) =>
-  Effect.all({ replit: ask(replit), external: ask(external) }, { concurrency: 2 })
+/** About 23 kB of digests from each side. */
+const firstRanges = 512
+/** Into how many a range that differs is divided. */
+const division = 16
+/** Keys and hashes of so many rows, about 100 kB, are sent without looking closer. */
+const fewRows = 2_000
 
-/** About 64 rows a bucket, so that one difference costs a few kilobytes; at most 16,384 buckets (about 600 kB of digests). */
-const bucketsFor = (rows: number): number => Math.min(16_384, 2 ** Math.ceil(Math.log2(Math.max(1, rows / 64))))
-
-const differingBuckets = (a: ReadonlyMap<number, Digest>, b: ReadonlyMap<number, Digest>): ReadonlyArray<number> =>
+const differingRanges = (a: ReadonlyMap<number, Digest>, b: ReadonlyMap<number, Digest>): ReadonlyArray<number> =>
   [...new Set([...a.keys(), ...b.keys()])]
-    .filter((bucket) => {
-      const [x, y] = [a.get(bucket), b.get(bucket)]
+    .filter((range) => {
+      const [x, y] = [a.get(range), b.get(range)]
       return x?.rows !== y?.rows || x?.hash !== y?.hash
     })
     .sort((x, y) => x - y)
 
 const rowsIn = (digests: ReadonlyMap<number, Digest>) => [...digests.values()].reduce((sum, { rows }) => sum + rows, 0)
+
+/** As the protocol has them: a message of 7 bytes a row, and 4 bytes before each of its three texts. */
+const answerBytes = (digests: ReadonlyMap<number, Digest>) =>
+  [...digests].reduce((sum, [range, { hash, rows }]) => sum + 19 + `${range}${rows}${hash}`.length, 0)
 
 const same: Compared = { onlyHere: 0, different: 0, pending: 0, sample: [], marked: 0 }

@@ -20,6 +20,7 @@ import { pair } from "./pair.ts"
 import type { Paused } from "./pass.ts"
 import type { Reconciled } from "./reconcile.ts"
 import { reconcile } from "./reconcile.ts"
+import { sayProgress } from "./sayProgress.ts"
 import { wanted } from "./wanted.ts"
 
 export interface SetupOptions {
@@ -201,7 +202,9 @@ const firstContact = Effect.fn("firstContact")(function*(
 ) {
   const winner = hadTheNewColumns(table, known)
   yield* Effect.logInfo("Comparing both sides").pipe(Effect.annotateLogs({ table: display(table.name) }))
-  return yield* reconcile(table, { mark: true, sampleMax: 0, ...(winner === null ? {} : { winner }) })
+  return yield* reconcile(table, { mark: true, sampleMax: 0, ...(winner === null ? {} : { winner }) }).pipe(
+    sayProgress(`Comparing both sides of ${display(table.name)}`)
+  )
 })
 
 const columnsOf = ({ shapes }: SyncedTable): Remembered["columns"] => ({

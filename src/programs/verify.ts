@@ -16,6 +16,7 @@ import { databases } from "./databases.ts"
 import { pendingKeys } from "./pendingKeys.ts"
 import type { Reconciled } from "./reconcile.ts"
 import { isEqual, reconcile } from "./reconcile.ts"
+import { sayProgress } from "./sayProgress.ts"
 import { inspectBoth, onBoth } from "./setup.ts"
 import { sayHowLong, underLease } from "./underLease.ts"
 import { wanted } from "./wanted.ts"
@@ -25,6 +26,16 @@ export interface Verified {
   readonly tables: ReadonlyArray<VerifiedTable>
   /** What `repair` did; null when it was not asked for, or nothing differed. */
   readonly repaired: CycleReport | null
+  /** How many keys `repair` would mark as pending on each side, of all tables; null unless `dryRun` was asked for. */
+  readonly wouldMark: Readonly<Record<Side, number>> | null
+}
+
+export interface VerifyOptions {
+  readonly repair: boolean
+  /** With `repair`: only say what it would do. */
+  readonly dryRun: boolean
+  /** Most differing keys of a table to name. */
+  readonly show: number
 }
 
 export interface VerifiedTable {
@@ -39,8 +50,12 @@ export interface VerifiedTable {
   readonly unproven: number
   /** Keys that differ because the other side refused the change. */
   readonly quarantined: number
-  /** The first few keys that differ. */
+  /** The first keys that differ, at most `VerifyOptions.show`. */
   readonly sample: ReadonlyArray<Difference>
+  /** Of the ranges of keys that were compared, how many differed at first; null when nothing was compared. */
+  readonly ranges: { readonly compared: number; readonly different: number } | null
+  /** What left the databases for the comparison, both together. */
+  readonly bytes: number
   /** Why the table waits. */
   readonly problem: string | null
 }
@@ -51,17 +66,24 @@ export interface Difference {
   readonly why: "unknown" | "pending" | "quarantined"
 }
 
-export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: { readonly repair: boolean }) {
+export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: VerifyOptions) {
   const { retryFor } = yield* SyncConfig
   const { names: tables } = yield* wanted
-  const found = yield* underLease(compareAll(tables, { mark: false }))
-  if (!options.repair || found.every(({ outcome }) => outcome === "equal")) {
-    return { tables: found, repaired: null } satisfies Verified
-  }
-  yield* underLease(compareAll(tables, { mark: true }))
+  const { show } = options
+  const found = yield* underLease(compareAll(tables, { mark: false, show }))
+  const done = { tables: found, repaired: null, wouldMark: null } satisfies Verified
+  if (!options.repair || found.every(({ outcome }) => outcome === "equal")) return done
+  if (options.dryRun) return { ...done, wouldMark: marksOf(found) } satisfies Verified
+  yield* underLease(compareAll(tables, { mark: true, show }))
   const repaired = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(sayHowLong(retryFor))
-  return { tables: yield* underLease(compareAll(tables, { mark: false })), repaired } satisfies Verified
+  return { ...done, tables: yield* underLease(compareAll(tables, { mark: false, show })), repaired } satisfies Verified
 })
+
+/** What is pending already, in quarantine or not, needs no mark. */
+const marksOf = (found: ReadonlyArray<VerifiedTable>) => {
+  const marks = (side: Side) => found.reduce((sum, { different, onlyOn }) => sum + onlyOn[side] + different, 0)
+  return { replit: marks("replit"), external: marks("external") }
+}
 
 /** 3 when something differs or waits, 1 when it can't be told yet, 0 when everything is equal. */
 export const verifyExitCode = ({ tables }: Verified): 0 | 1 | 3 => {
@@ -71,13 +93,17 @@ export const verifyExitCode = ({ tables }: Verified): 0 | 1 | 3 => {
 }
 
 const compareAll = Effect.fn("compareAll")(
-  function*(names: ReadonlyArray<TableName>, options: { readonly mark: boolean }) {
+  function*(names: ReadonlyArray<TableName>, options: { readonly mark: boolean; readonly show: number }) {
     yield* refuseUncaptured(names)
     const contracts = yield* inspectBoth(names)
     return yield* Effect.forEach(
       contracts,
-      ({ found, name }) =>
-        found._tag === "Fits" ? compareTable(found.table, options.mark) : Effect.succeed(waiting(name, found.problem))
+      ({ found, name }, index) =>
+        found._tag === "Fits"
+          ? compareTable(found.table, options).pipe(
+            sayProgress(`Comparing ${display(name)}, table ${index + 1} of ${names.length}`)
+          )
+          : Effect.succeed(waiting(name, found.problem))
     )
   }
 )
@@ -93,8 +119,11 @@ const refuseUncaptured = Effect.fn("refuseUncaptured")(function*(names: Readonly
   }
 })
 
-const compareTable = Effect.fn("compareTable")(function*(table: SyncedTable, mark: boolean) {
-  const reconciled = yield* reconcile(table, { mark, sampleMax: keysMax })
+const compareTable = Effect.fn("compareTable")(function*(
+  table: SyncedTable,
+  { mark, show }: { readonly mark: boolean; readonly show: number }
+) {
+  const reconciled = yield* reconcile(table, { mark, sampleMax: Math.max(keysMax, show) })
   if (isEqual(reconciled)) return equal(table.name, reconciled)
   const differences = yield* explain(table, differencesIn(reconciled))
   const counts = (kind: Difference["kind"]) =>
@@ -116,7 +145,9 @@ const compareTable = Effect.fn("compareTable")(function*(table: SyncedTable, mar
     different,
     unproven,
     quarantined,
-    sample: differences.slice(0, sampleMax),
+    sample: differences.slice(0, show),
+    ranges: reconciled.ranges,
+    bytes: reconciled.bytes,
     problem: null
   } satisfies VerifiedTable
 })
@@ -181,14 +212,18 @@ const nothing = {
   unproven: 0,
   quarantined: 0,
   sample: [],
+  ranges: null,
+  bytes: 0,
   problem: null
 }
 
-const equal = (name: TableName, { rows }: Reconciled): VerifiedTable => ({
+const equal = (name: TableName, { bytes, ranges, rows }: Reconciled): VerifiedTable => ({
   ...nothing,
   table: display(name),
   outcome: "equal",
-  rows
+  rows,
+  ranges,
+  bytes
 })
 
 const waiting = (name: TableName, problem: string): VerifiedTable => ({
@@ -201,4 +236,3 @@ const waiting = (name: TableName, problem: string): VerifiedTable => ({
 
 /** Most differing keys, per side, that are looked at one by one. */
 const keysMax = 1_000
-const sampleMax = 10

@@ -311,37 +311,43 @@ export interface Applied {
 // ---------------------------------------------------------------------------------------------------------------------
 
 export interface Comparison {
-  /** Rows and their order-free hash per bucket; the bucket of a row is a hash of its key modulo `buckets`. */
-  readonly digest: (table: SyncedTable, buckets: number) => Effect.Effect<ReadonlyMap<number, Digest>, SyncError>
-  /** Key and hash of each row of the buckets, in the wire form of domain/StagedRow.ts. */
+  /**
+   * Rows and their order-free hash in each range that has any. A range is one of `of` equal parts of what a key's 64-bit
+   * hash can be, `of` a power of two: the same rows on both sides, whatever their collation or order. Only rows of `within`
+   * are looked at, which has fewer ranges.
+   */
+  readonly digest: (
+    table: SyncedTable,
+    of: number,
+    within: RangeSet
+  ) => Effect.Effect<ReadonlyMap<number, Digest>, SyncError>
+  /** Key and hash of each row of the ranges, in the wire form of domain/StagedRow.ts. */
   readonly digests: (
     table: SyncedTable,
-    buckets: BucketSet
+    ranges: RangeSet
   ) => Effect.Effect<Stream.Stream<Uint8Array, SyncError>, SyncError, Scope.Scope>
   /**
-   * Compares own rows of the buckets with the other side's digests. With `mark`, keys that differ (or only those that
+   * Compares own rows of the ranges with the other side's digests. With `mark`, keys that differ (or only those that
    * the other side lacks) become pending here, as marks that lose to any real change (changed_at = -infinity).
    */
   readonly compare: (
     table: SyncedTable,
-    buckets: BucketSet,
+    ranges: RangeSet,
     theirs: Stream.Stream<Uint8Array, SyncError>,
     options: { readonly mark: "all" | "only-here" | "none"; readonly sampleMax: number }
   ) => Effect.Effect<Compared, SyncError>
-  /** Number of rows of the table. */
-  readonly count: (name: TableName) => Effect.Effect<number, SyncError>
 }
 
 export interface Digest {
   readonly rows: number
-  /** Sum of the rows' hashes, as decimal text. */
+  /** Sum of the rows' hashes, as decimal text: no two errors cancel as they would by XOR. */
   readonly hash: string
 }
 
-export interface BucketSet {
-  /** Number of buckets that the keys are divided into. */
+export interface RangeSet {
+  /** Number of ranges that the hashed keys are divided into, a power of two. */
   readonly of: number
-  /** The ones meant; null is all. */
+  /** The ones meant, from 0; null is all. */
   readonly only: ReadonlyArray<number> | null
 }
 

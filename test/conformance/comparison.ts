@@ -2,22 +2,25 @@
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { SyncedTable } from "../../src/domain/SyncedTable.ts"
-import type { BucketSet, Database } from "../../src/services/Database.ts"
+import type { Database, RangeSet } from "../../src/services/Database.ts"
 import type { MakePair, Ready } from "./Pair.ts"
 import { move, next, read, settleAll, setUp, waiting } from "./Pair.ts"
 
-const all: BucketSet = { of: 4, only: null }
+const all: RangeSet = { of: 4, only: null }
+const whole: RangeSet = { of: 1, only: null }
 
 const compare = (
   here: Database,
   there: Database,
   table: SyncedTable,
   mark: "all" | "only-here" | "none" = "none",
-  buckets: BucketSet = all
+  ranges: RangeSet = all
 ) =>
   Effect.scoped(
-    Effect.flatMap(there.digests(table, buckets), (theirs) =>
-      here.compare(table, buckets, theirs, { mark, sampleMax: 2 }))
+    Effect.flatMap(
+      there.digests(table, ranges),
+      (theirs) => here.compare(table, ranges, theirs, { mark, sampleMax: 2 })
+    )
   )
 
 /** Ten equal rows, then: `a` differs, `b` and `c` are on Replit's side only, `d` on the external one only. None is pending. */
@@ -42,21 +45,48 @@ export const comparison = (makePair: MakePair) => {
       yield* replit.app.insert(itens.name, { perfil_id: "1", numero: "1" })
       yield* settleAll(ready)
       for (const table of [perfis, itens]) {
-        const [ours, theirs] = [yield* replit.database.digest(table, 8), yield* external.database.digest(table, 8)]
+        const [ours, theirs] = [
+          yield* replit.database.digest(table, 8, whole),
+          yield* external.database.digest(table, 8, whole)
+        ]
         assert.deepStrictEqual(new Map([...ours].sort()), new Map([...theirs].sort()))
         const counted = [...ours.values()].reduce((sum, { rows }) => sum + rows, 0)
-        assert.strictEqual(counted, yield* replit.database.count(table.name))
-        assert.isTrue([...ours.keys()].every((bucket) => bucket >= 0 && bucket < 8))
+        assert.strictEqual(counted, (yield* replit.app.rows(table.name)).length)
+        assert.isTrue([...ours.keys()].every((range) => range >= 0 && range < 8))
       }
       yield* external.app.update(perfis.name, ["7"], { nome: null })
-      const [ours, theirs] = [yield* replit.database.digest(perfis, 8), yield* external.database.digest(perfis, 8)]
-      const differ = [...ours.keys()].filter((bucket) => ours.get(bucket)!.hash !== theirs.get(bucket)!.hash)
+      const [ours, theirs] = [
+        yield* replit.database.digest(perfis, 8, whole),
+        yield* external.database.digest(perfis, 8, whole)
+      ]
+      const differ = [...ours.keys()].filter((range) => ours.get(range)!.hash !== theirs.get(range)!.hash)
       assert.lengthOf(differ, 1)
       const compared = yield* compare(replit.database, external.database, perfis, "none", { of: 8, only: differ })
       assert.deepInclude(compared, { onlyHere: 0, different: 1, marked: 0 })
-      const rest = [...ours.keys()].filter((bucket) => bucket !== differ[0])
+      const rest = [...ours.keys()].filter((range) => range !== differ[0])
       const others = yield* compare(replit.database, external.database, perfis, "none", { of: 8, only: rest })
       assert.deepInclude(others, { onlyHere: 0, different: 0 })
+    }))
+
+  it.scopedLive("ranges that are divided are whole, and only those that are asked for are looked at", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { perfis, replit } = ready
+      for (let n = 0; n < 200; n++) yield* replit.app.insert(perfis.name, { id: `${n}` })
+      const [wide, narrow] = [
+        yield* replit.database.digest(perfis, 4, whole),
+        yield* replit.database.digest(perfis, 64, whole)
+      ]
+      for (const [range, { hash, rows }] of wide) {
+        const parts = [...narrow].filter(([part]) => Math.floor(part / 16) === range).map(([, digest]) => digest)
+        assert.strictEqual(parts.reduce((sum, part) => sum + part.rows, 0), rows)
+        assert.strictEqual(`${parts.reduce((sum, part) => sum + BigInt(part.hash), 0n)}`, hash)
+      }
+      const some = yield* replit.database.digest(perfis, 64, { of: 4, only: [0, 3] })
+      assert.deepStrictEqual(
+        [...some].sort(([a], [b]) => a - b),
+        [...narrow].filter(([part]) => part < 16 || part >= 48).sort(([a], [b]) => a - b)
+      )
     }))
 
   it.scopedLive("comparing tells what is only here, what differs, and what of it is pending anyway", () =>

@@ -8,7 +8,8 @@ import { outputOf } from "../support/Output.ts"
 
 const sync = Effect.flatMap(makeCycle, (cycle) => cycle({ retryFor: 0, lease: "wait", notBefore: 0 }))
 
-const verified = (repair = false) => Effect.flatMap(makeCycle, (cycle) => verify(cycle, { repair }))
+const verified = (repair = false, dryRun = false) =>
+  Effect.flatMap(makeCycle, (cycle) => verify(cycle, { repair, dryRun, show: 10 }))
 
 /** Three rows, the same on both sides. */
 const synced = Effect.gen(function*() {
@@ -74,6 +75,18 @@ describe("verify", () => {
         (yield* pair.servers.external.app.rows(perfis)).map(({ nome }) => nome),
         ["ana", "bia", "caio"]
       )
+    }))
+
+  it.effect("says what a repair would mark, and marks nothing, with --dry-run", () =>
+    Effect.gen(function*() {
+      const pair = yield* synced
+      yield* spoil(pair)
+      yield* pair.servers.replit.app.insert(perfis, profile("duda", "Duda"))
+      const found = yield* Effect.provide(verified(true, true), pair.layer())
+      assert.deepStrictEqual(found.wouldMark, { replit: 3, external: 3 })
+      assert.deepStrictEqual([found.repaired, verifyExitCode(found)], [null, 3])
+      const again = yield* Effect.provide(verified(), pair.layer())
+      assert.deepStrictEqual([again.tables[0]!.different, again.tables[0]!.unproven, again.wouldMark], [3, 1, null])
     }))
 
   it.effect("counts keys in quarantine as different", () =>

@@ -29,7 +29,7 @@ export const act = Effect.fnUntraced(function*(world: World, clients: Clients) {
     story.push(`  ${side}: a person discards ${rowName(table, key)}${yield* outcome(world, discardQuarantine(id))}`)
   } else {
     const cycle = yield* makeCycle
-    story.push(`  a person repairs${yield* outcome(world, verify(cycle, { repair: true }))}`)
+    story.push(`  a person repairs${yield* outcome(world, verify(cycle, { repair: true, dryRun: false, show: 10 }))}`)
   }
 })
 

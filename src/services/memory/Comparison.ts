@@ -2,59 +2,60 @@
 import { Effect, Hash, Stream } from "effect"
 import * as StagedRow from "../../domain/StagedRow.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
-import type { BucketSet, Compared, Comparison, Digest } from "../Database.ts"
+import type { Compared, Comparison, Digest, RangeSet } from "../Database.ts"
 import type { RowId } from "./MemoryTable.ts"
 import { compareKeys, idOfKey } from "./MemoryTable.ts"
 import { mark, pendingOf } from "./Queue.ts"
 import type { Store } from "./Store.ts"
-import { step, tableNamed, tableOf } from "./Store.ts"
+import { step, tableOf } from "./Store.ts"
 
 export const make = (store: Store): Comparison => ({
-  digest: Effect.fn("MemoryDatabase.digest")((table, buckets) => step(store, () => digest(store, table, buckets))),
-  digests: Effect.fn("MemoryDatabase.digests")((table, buckets) =>
+  digest: Effect.fn("MemoryDatabase.digest")((table, of, within) =>
+    step(store, () => digest(store, table, of, within))
+  ),
+  digests: Effect.fn("MemoryDatabase.digests")((table, ranges) =>
     Effect.map(
-      step(store, () => digestsOf(store, table, buckets)),
+      step(store, () => digestsOf(store, table, ranges)),
       (digests) =>
         Stream.map(Stream.fromIterable(digests), (row) => new TextEncoder().encode(StagedRow.encodeDigest(row)))
     )
   ),
-  compare: Effect.fn("MemoryDatabase.compare")(function*(table, buckets, theirs, options) {
+  compare: Effect.fn("MemoryDatabase.compare")(function*(table, ranges, theirs, options) {
     const { schema } = yield* step(store, () => tableOf(store, table))
     const digests = yield* StagedRow.decodeDigests(theirs)
     const hashes = new Map(digests.map(({ hash, key }) => [idOfKey(schema, table.key, key), hash]))
-    return yield* step(store, () => compare(store, table, buckets, hashes, options))
-  }),
-  count: Effect.fn("MemoryDatabase.count")((name) => step(store, () => tableNamed(store, name).rows.size))
+    return yield* step(store, () => compare(store, table, ranges, hashes, options))
+  })
 })
 
-const digest = (store: Store, table: SyncedTable, buckets: number): ReadonlyMap<number, Digest> => {
+const digest = (store: Store, table: SyncedTable, of: number, within: RangeSet): ReadonlyMap<number, Digest> => {
   const digests = new Map<number, Digest>()
-  for (const { hash, key } of digestsOf(store, table, { of: buckets, only: null })) {
-    const bucket = bucketOf(key, buckets)
-    const { hash: sum, rows } = digests.get(bucket) ?? { hash: "0", rows: 0 }
-    digests.set(bucket, { rows: rows + 1, hash: `${BigInt(sum) + BigInt(hash)}` })
+  for (const { hash, key } of digestsOf(store, table, within)) {
+    const range = rangeOf(key, of)
+    const { hash: sum, rows } = digests.get(range) ?? { hash: "0", rows: 0 }
+    digests.set(range, { rows: rows + 1, hash: `${BigInt(sum) + BigInt(hash)}` })
   }
   return digests
 }
 
-const digestsOf = (store: Store, table: SyncedTable, { of, only }: BucketSet): ReadonlyArray<StagedRow.RowDigest> =>
+const digestsOf = (store: Store, table: SyncedTable, { of, only }: RangeSet): ReadonlyArray<StagedRow.RowDigest> =>
   [...tableOf(store, table).rows.values()]
     .map((row) => ({
       hash: hashOf(table.columns.map((name) => row[name] ?? null)),
       key: table.key.map((name) => row[name]!)
     }))
-    .filter(({ key }) => only === null || only.includes(bucketOf(key, of)))
+    .filter(({ key }) => only === null || only.includes(rangeOf(key, of)))
 
 const compare = (
   store: Store,
   table: SyncedTable,
-  buckets: BucketSet,
+  ranges: RangeSet,
   theirs: ReadonlyMap<RowId, string>,
   options: Parameters<Comparison["compare"]>[3]
 ): Compared => {
   const state = tableOf(store, table)
   const inOrder = compareKeys(state.schema, table.key)
-  const found = digestsOf(store, table, buckets)
+  const found = digestsOf(store, table, ranges)
     .map(({ hash, key }) => ({ hash, key, id: idOfKey(state.schema, table.key, key) }))
     .filter(({ hash, id }) => theirs.get(id) !== hash)
     .map(({ id, key }) => ({
@@ -76,6 +77,7 @@ const compare = (
   }
 }
 
-const bucketOf = (key: Key, buckets: number): number => Number(hashOf(key)) % buckets
+/** Of 32 bits, where PostgreSQL has 64. */
+const rangeOf = (key: Key, of: number): number => Math.floor((Number(hashOf(key)) / 2 ** 32) * of)
 
 const hashOf = (texts: ReadonlyArray<string | null>): string => `${Hash.string(StagedRow.encodeLine(texts)) >>> 0}`
