@@ -52,14 +52,18 @@ const acceptPartitions = Options.boolean("accept-partitions").pipe(
   Options.withDescription("Compare tables again whose partitions were dropped; rows that the other side has come back.")
 )
 
+const adopt = Options.boolean("adopt").pipe(
+  Options.withDescription("Take both as they are after one was restored or replaced, and compare every row.")
+)
+
 export const setupCommand = Command.make(
   "setup",
-  { acceptPartitions, createMissing, splitIds: split },
+  { acceptPartitions, adopt, createMissing, splitIds: split },
   (options) =>
     Effect.gen(function*() {
-      const { acceptPartitions, createMissing } = options
+      const { acceptPartitions, adopt, createMissing } = options
       const { done, ids, warnings } = yield* underLease(Effect.gen(function*() {
-        const done = yield* setup({ acceptPartitions, createMissing, strict: true })
+        const done = yield* setup({ acceptPartitions, adopt, createMissing, strict: true })
         const tables = done.tables.map(({ table }) => table)
         const ids = options.splitIds ? yield* splitIds(tables) : null
         return { done, ids, warnings: [...done.warnings, ...(ids?.warnings ?? (yield* idWarnings(tables)))] }

@@ -13,10 +13,10 @@ import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import type { Database, Hello, Identity, Inspected } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
-import { databases } from "./databases.ts"
+import { databases, onBoth } from "./databases.ts"
 import { sentence } from "./leftBehind.ts"
 import { pairProblem } from "./pair.ts"
-import { inspectBoth, onBoth, refuseSameDatabase } from "./setup.ts"
+import { inspectBoth, refuseSameDatabase } from "./setup.ts"
 import { wanted } from "./wanted.ts"
 
 /** `--json` prints it as it is. */

@@ -8,17 +8,20 @@ import { label, sides } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
-import type { Answer, Moved } from "../services/Database.ts"
+import { noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
+import type { Answer, Database, Moved } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
+import { onBoth } from "./databases.ts"
 import { pairProblem } from "./pair.ts"
 import type { Paused, Tally, Work } from "./pass.ts"
 import { emptyTally, pass } from "./pass.ts"
 import { RandomId } from "./RandomId.ts"
 import type { Known, ReadyTable, SetUp } from "./setup.ts"
-import { onBoth, refuseSameDatabase, setup } from "./setup.ts"
+import { refuseSameDatabase, setup } from "./setup.ts"
 import { idWarnings } from "./splitIds.ts"
+import { makeRenewals, refuseTimeTravel, tokensOf } from "./timeTravel.ts"
 
 export interface CycleOptions {
   /** How long retries may go on before the cycle fails with the last error. */
@@ -117,7 +120,8 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   yield* checkPair(answers)
   const fitting = known === null ? null : whatFits(known, answers)
   const isKnown = fitting === "all"
-  if (isKnown && isIdle(ours) && isIdle(theirs)) {
+  const asLeft = timeTravel({ replit: ours.tokens, external: theirs.tokens }) === null
+  if (asLeft && isKnown && isIdle(ours) && isIdle(theirs)) {
     return report("idle", yield* Ref.get(tally), known, answers, null)
   }
   return yield* Effect.scoped(Effect.gen(function*() {
@@ -125,7 +129,10 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
       if (options.lease === "skip") return report("not-due", yield* Ref.get(tally), known, answers, null)
       return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
     }
-    return yield* underLease(memory, answers, fitting, tally)
+    // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
+    const tokens = ours.installed && theirs.installed ? yield* tokensOf : { replit: noTokens, external: noTokens }
+    yield* refuseTimeTravel(tokens)
+    return yield* underLease(memory, answers, fitting, tally, tokens)
   }))
 })
 
@@ -138,22 +145,24 @@ const underLease = Effect.fn("underLease")(function*(
   memory: Memory,
   before: Answers,
   fitting: Known | "all" | null,
-  tally: Ref.Ref<Tally>
+  tally: Ref.Ref<Tally>,
+  tokens: Readonly<Record<Side, Tokens>>
 ) {
   const config = yield* SyncConfig
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
   const startedMs = yield* Clock.currentTimeMillis
   const setUp = fitting === "all" ? null : yield* setUpNow(memory, fitting)
-  const askAgain = Effect.gen(function*() {
+  const askAgain = Effect.fnUntraced(function*(renewals?: Record<"confirmed" | "settled", Renewal>) {
     const known = yield* Ref.get(memory.ready)
-    return {
-      replit: yield* replit.ask(questionTo("replit", known, config)),
-      external: yield* external.ask(questionTo("external", known, config))
-    }
+    const ask = (database: Database, renewal: Renewal | undefined) =>
+      database.ask({ ...questionTo(database.side, known, config), ...(renewal === undefined ? {} : { renewal }) })
+    const theirs = yield* ask(external, renewals?.confirmed)
+    const went = renewals !== undefined && theirs.tokens.own === renewals.confirmed.own
+    return { replit: yield* ask(replit, went ? renewals.settled : undefined), external: theirs }
   })
   // What a set-up marked or adopted is pending now, and wasn't when we asked.
-  const answers = setUp === null ? before : yield* askAgain
+  const answers = setUp === null ? before : yield* askAgain()
   if (setUp !== null) yield* noteStates(memory, answers)
   const ready = (yield* Ref.get(memory.ready))!
   yield* pass(workOf(ready, answers), tally, config)
@@ -161,9 +170,12 @@ const underLease = Effect.fn("underLease")(function*(
   // What a paused table applied may not be acknowledged yet, and its history is what says so.
   const paused = new Set(moved.paused.map(({ table }) => table))
   const through = ready.tables.map(({ table }) => table.name).filter((name) => !paused.has(display(name)))
-  yield* onBoth((database) => database.purge(through, Duration.toMillis(config.retention)))
-  yield* replit.finish(yield* runOf(startedMs, moved, null))
-  return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, yield* askAgain, setUp)
+  const { announced, confirmed, settled, taken } = yield* makeRenewals(tokens)
+  const retention = Duration.toMillis(config.retention)
+  yield* onBoth((database) => database.purge(through, retention, database.side === "external" ? announced : undefined))
+  const { renewed } = yield* replit.finish(yield* runOf(startedMs, moved, null), taken)
+  const after = yield* askAgain(renewed ? { confirmed, settled } : undefined)
+  return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
 })
 
 /** Names that aren't known yet, as a wildcard's before the first set-up, are not asked about. */

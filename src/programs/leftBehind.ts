@@ -1,7 +1,7 @@
 /** Finds tables that are still captured though `SYNC_TABLES` names them no more: their changelogs grow for nobody. */
 import { Effect } from "effect"
 import { display } from "../domain/TableName.ts"
-import { onBoth } from "./setup.ts"
+import { onBoth } from "./databases.ts"
 import { wanted } from "./wanted.ts"
 
 /** A sentence a table, with the cure. */

@@ -16,11 +16,13 @@ import type { Captured, Database, Inspected, Remembered } from "../services/Data
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
+import { onBoth } from "./databases.ts"
 import { pair } from "./pair.ts"
 import type { Paused } from "./pass.ts"
 import type { Reconciled } from "./reconcile.ts"
 import { reconcile } from "./reconcile.ts"
 import { sayProgress } from "./sayProgress.ts"
+import { adopt, refuseTimeTravel, tokensOf } from "./timeTravel.ts"
 import { wanted } from "./wanted.ts"
 
 export interface SetupOptions {
@@ -28,6 +30,8 @@ export interface SetupOptions {
   readonly createMissing: boolean
   /** Compare tables again whose partitions are gone, though their rows then come back (`setup --accept-partitions`). */
   readonly acceptPartitions?: boolean
+  /** Take both databases as they are after one of them went back in time (`setup --adopt`). */
+  readonly adopt?: boolean
   /**
    * At the start of a process a table that can't be synced is refused, whole and at once; later on it only pauses, and
    * the others go on.
@@ -74,6 +78,8 @@ export const setup = Effect.fn("setup")(function*(options: SetupOptions) {
   if (isFirst) {
     yield* onBoth((database) => database.install)
     yield* pair
+    if (options.adopt === true) yield* adopt
+    else yield* refuseTimeTravel(yield* tokensOf)
   }
   const made = yield* Effect.forEach(
     contracts,
@@ -247,10 +253,3 @@ const createMissing = Effect.fn("createMissing")(function*(names: ReadonlyArray<
 
 const databaseOf = (side: Side): Effect.Effect<Database, never, ReplitDb | ExternalDb> =>
   side === "replit" ? ReplitDb : ExternalDb
-
-/** Asks both databases at the same time. */
-export const onBoth = <A, E, R>(ask: (database: Database) => Effect.Effect<A, E, R>) =>
-  Effect.flatMap(
-    Effect.all([ReplitDb, ExternalDb]),
-    ([replit, external]) => Effect.all({ replit: ask(replit), external: ask(external) }, { concurrency: 2 })
-  )

@@ -10,8 +10,7 @@ import type { IdSequences, SplitColumn, SplitStep } from "../domain/splitIds.ts"
 import { beyond, idColumns, planSplit, sequencesOf } from "../domain/splitIds.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import { display, qualified } from "../domain/TableName.ts"
-import { databases } from "./databases.ts"
-import { onBoth } from "./setup.ts"
+import { databases, onBoth } from "./databases.ts"
 
 export interface SplitIds {
   readonly columns: ReadonlyArray<SplitColumn>

@@ -8,7 +8,7 @@ import { display, isSelected } from "../domain/TableName.ts"
 import type { Run } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { retrying } from "./cycle.ts"
-import { onBoth } from "./setup.ts"
+import { onBoth } from "./databases.ts"
 
 /** `--json` prints it as it is. A side that could not be asked is null throughout, and in `unreachable`. */
 export interface Status {

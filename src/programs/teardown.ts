@@ -12,8 +12,7 @@ import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { retrying } from "./cycle.ts"
-import { databases } from "./databases.ts"
-import { onBoth } from "./setup.ts"
+import { databases, onBoth } from "./databases.ts"
 import { underLease } from "./underLease.ts"
 
 export interface TeardownOptions<R> {

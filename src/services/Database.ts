@@ -12,6 +12,7 @@ import type { Side } from "../domain/Side.ts"
 import type { Key, SyncedTable, TableShape } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
+import type { Renewal, Tokens } from "../domain/Tokens.ts"
 
 export interface Database extends Catalog, Changelog, Comparison, Journal {
   readonly side: Side
@@ -154,10 +155,23 @@ export interface Changelog {
    * `RowRefused` means that nothing was applied because at least one row of the claim was refused.
    */
   readonly apply: (table: SyncedTable, claim: Claim, options: ApplyOptions) => Effect.Effect<Applied, SyncError>
-  /** Ends a cycle: notes the time, writes `run` into `vaivem.runs` when something moved or failed. Replit's side only. */
-  readonly finish: (run: Run | null) => Effect.Effect<void, SyncError>
+  /**
+   * Ends a cycle: notes the time, writes `run` into `vaivem.runs` when something moved or failed. Replit's side only.
+   * `renewal` comes along in the same transaction, here and below; whether it was written is told.
+   */
+  readonly finish: (run: Run | null, renewal?: Renewal) => Effect.Effect<{ readonly renewed: boolean }, SyncError>
   /** Deletes history of tables older than so many milliseconds. Only after a cycle that acknowledged all it applied. */
-  readonly purge: (names: ReadonlyArray<TableName>, olderThanMs: number) => Effect.Effect<number, SyncError>
+  readonly purge: (
+    names: ReadonlyArray<TableName>,
+    olderThanMs: number,
+    renewal?: Renewal
+  ) => Effect.Effect<number, SyncError>
+  /**
+   * Forgets what was reconciled, so that every table is compared again. A side that went back in time is told when the
+   * other side's last cycle was: what it logged until then may have been synced since, and becomes marks, which lose to
+   * any real change; and its change ids begin beyond all that were ever given.
+   */
+  readonly takeAsItIs: (forgottenUntilMs: number | null, renewal: Renewal) => Effect.Effect<void, SyncError>
 }
 
 export interface Question {
@@ -174,12 +188,16 @@ export interface Question {
     /** Nothing is due when another holder finished a cycle less than this ago; 0 asks always. */
     readonly notBeforeMs: number
   }
+  /** Written before the question is answered. */
+  readonly renewal?: Renewal
 }
 
 export interface Answer {
   /** False when `vaivem` is not installed or its migrations are older than ours. */
   readonly installed: boolean
   readonly identity: Identity | null
+  /** By which each side tells that the other is what it was. */
+  readonly tokens: Tokens
   /** Another process holds the lease now. */
   readonly leased: boolean
   /** Another holder finished a cycle less than `notBeforeMs` ago. */

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { label } from "../../domain/Side.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
+import { noTokens } from "../../domain/Tokens.ts"
 import type { Catalog, Hello, Inspected, Listed } from "../Database.ts"
 import type { MemoryTable } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
@@ -67,6 +68,7 @@ export const make = (store: Store): Catalog => ({
     for (const state of store.tables.values()) forget(store, state)
     store.runs.length = 0
     store.identity = null
+    store.tokens = noTokens
     store.lastCycle = null
     store.installed = false
   }),

@@ -5,6 +5,7 @@ import * as StagedRow from "../../domain/StagedRow.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
+import { type Renewal, renewed } from "../../domain/Tokens.ts"
 import type { Answer, Changelog, Claim, ClaimRequest, Question } from "../Database.ts"
 import { apply, contestedNumbers } from "./apply.ts"
 import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
@@ -12,6 +13,7 @@ import type { PendingKey } from "./Queue.ts"
 import {
   changedAt,
   dueIds,
+  forgetUntil,
   newestChange,
   newestEntry,
   pendingKeys,
@@ -67,25 +69,44 @@ export const make = (connection: Connection): Changelog => {
         ...apply({ store, state: tableOf(store, table), table, staged, seeds, known, options, nowUs })
       }))
     }),
-    finish: Effect.fn("MemoryDatabase.finish")((run) =>
+    finish: Effect.fn("MemoryDatabase.finish")((run, renewal) =>
       step(store, (nowUs) => {
         store.lastCycle = { holder: connection.holder, atUs: nowUs }
         if (run !== null) store.runs.push(run)
+        return { renewed: renew(store, renewal, nowUs) }
       })
     ),
-    purge: Effect.fn("MemoryDatabase.purge")((names, olderThanMs) =>
-      step(store, (nowUs) =>
-        names.reduce((purged, name) => {
+    takeAsItIs: Effect.fn("MemoryDatabase.takeAsItIs")((forgottenUntilMs, renewal) =>
+      step(store, (nowUs) => {
+        renew(store, renewal, nowUs)
+        for (const state of store.tables.values()) {
+          state.remembered = null
+          if (forgottenUntilMs !== null) forgetUntil(state, BigInt(forgottenUntilMs) * 1000n)
+        }
+        if (forgottenUntilMs !== null && nowUs > store.lastChangeId) store.lastChangeId = nowUs
+      })
+    ),
+    purge: Effect.fn("MemoryDatabase.purge")((names, olderThanMs, renewal) =>
+      step(store, (nowUs) => {
+        renew(store, renewal, nowUs)
+        return names.reduce((purged, name) => {
           const state = tableNamed(store, name)
           const before = state.history.length
           state.history = state.history.filter(({ syncedAtUs }) => syncedAtUs >= nowUs - BigInt(olderThanMs) * 1000n)
           return purged + before - state.history.length
-        }, 0))
+        }, 0)
+      })
     )
   }
 }
 
-const answer = (connection: Connection, { known, note, schemas, tables }: Question, nowUs: bigint): Answer => {
+const renew = (store: Store, renewal: Renewal | undefined, nowUs: bigint): boolean => {
+  const tokens = renewal === undefined ? null : renewed(store.tokens, renewal, Number(nowUs / 1000n))
+  if (tokens !== null) store.tokens = tokens
+  return tokens !== null
+}
+
+const answer = (connection: Connection, { known, note, renewal, schemas, tables }: Question, nowUs: bigint): Answer => {
   const { store } = connection
   const answers = tables.map((name): Answer["tables"][number] => {
     const state = store.tables.get(display(name))
@@ -102,6 +123,7 @@ const answer = (connection: Connection, { known, note, schemas, tables }: Questi
       due: dueIds(state, nowUs).length
     }
   })
+  renew(store, renewal, nowUs)
   if (note !== undefined) connection.holder = note.holder
   const last = store.lastCycle
   const leased = store.lease !== null && store.lease !== connection
@@ -111,7 +133,8 @@ const answer = (connection: Connection, { known, note, schemas, tables }: Questi
   if (note?.otherSideIdle === true && idle && !notDue) store.lastCycle = { holder: note.holder, atUs: nowUs }
   const state = stateOf(store, answers, schemas ?? [])
   const told = state === known ? answers.filter(({ pending, quarantined }) => pending || quarantined > 0) : answers
-  return { installed: store.installed, identity: store.identity, leased, notDue, state, tables: told }
+  const { identity, installed, tokens } = store
+  return { installed, identity, tokens, leased, notDue, state, tables: told }
 }
 
 const stateOf = (store: Store, answers: Answer["tables"], schemas: ReadonlyArray<string>): string =>

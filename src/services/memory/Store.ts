@@ -4,6 +4,7 @@ import { label, type Side } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { ActionNeeded, Contended, RowRefused, SchemaDrifted, type SyncError } from "../../domain/SyncError.ts"
 import { display, type TableName } from "../../domain/TableName.ts"
+import { noTokens, type Tokens } from "../../domain/Tokens.ts"
 import type { Conflict, Identity, Refusal, Remembered, Run } from "../Database.ts"
 import type { MemoryTable, Row, RowId } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
@@ -24,6 +25,7 @@ export interface Store {
   readonly newId: () => string
   installed: boolean
   identity: Identity | null
+  tokens: Tokens
   /** The service instance that holds the lease. */
   lease: object | null
   /** Who ended the last cycle, and when. */
@@ -101,6 +103,7 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     newId: () => uuid(random),
     installed: false,
     identity: null,
+    tokens: noTokens,
     lease: null,
     lastCycle: null,
     lastChangeId: 0n,

@@ -9,6 +9,7 @@ import type { Version } from "../../domain/decide.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended, RowRefused } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
+import { noTokens, type Renewal } from "../../domain/Tokens.ts"
 import type {
   Answer,
   Applied,
@@ -33,10 +34,12 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
   return {
     ask: (question) =>
       Effect.gen(function*() {
-        const { known, note, schemas, tables } = question
+        const { known, note, renewal, schemas, tables } = question
         holder = note?.holder ?? holder
         const rows = yield* session.query(
-          "select vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer",
+          `select ${renewal === undefined ? "" : `${renew(8)}, `}
+             vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
+             vaivem.tokens()::text as tokens`,
           [
             tables.map(({ schema }) => schema),
             tables.map(({ name }) => name),
@@ -44,10 +47,11 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
             known ?? null,
             note?.holder ?? null,
             note?.otherSideIdle ?? false,
-            note?.notBeforeMs ?? 0
+            note?.notBeforeMs ?? 0,
+            ...renewalValues(renewal)
           ]
         )
-        return yield* decodeAnswer(String(rows[0]!.answer), question.tables, stems)
+        return yield* decodeAnswer(rows[0]!, question.tables, stems)
       }).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", (error) =>
         // Nothing of ours is there, or only half of it: that is an answer too.
         Effect.flatMap(
@@ -154,31 +158,63 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         } satisfies Applied
       })),
 
-    finish: (run) =>
+    finish: (run, renewal) =>
       session.transaction(Effect.gen(function*() {
         const { sql } = session
+        const renewing = renewal === undefined
+          ? []
+          : yield* session.query(`select ${renew(1)} as renewed`, renewalValues(renewal))
+        const done = { renewed: renewing[0]?.renewed === "t" }
         yield* session.run(sql`update vaivem.pairs
         set finished_at = clock_timestamp(), finished_by = ${holder}::uuid, cycles = cycles + 1`)
-        if (run === null) return
+        if (run === null) return done
         yield* session.run(sql`insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
         values (${run.startedAt}, ${run.durationMs}, ${run.outcome}, ${JSON.stringify(run.push)}::jsonb,
           ${JSON.stringify(run.pull)}::jsonb, ${run.error})`)
         yield* session.run(
           sql`delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}::bigint`
         )
+        return done
       })),
 
-    purge: (names, olderThanMs) =>
+    purge: (names, olderThanMs, renewal) =>
       Effect.map(
-        session.query("select vaivem.purge($1::text[], $2::text[], $3::bigint) as purged", [
-          names.map(({ schema }) => schema),
-          names.map(({ name }) => name),
-          olderThanMs
-        ]),
+        session.query(
+          `select ${renewal === undefined ? "" : `${renew(4)}, `}
+             vaivem.purge($1::text[], $2::text[], $3::bigint) as purged`,
+          [
+            names.map(({ schema }) => schema),
+            names.map(({ name }) => name),
+            olderThanMs,
+            ...renewalValues(renewal)
+          ]
+        ),
         (rows) => Number(rows[0]!.purged)
-      )
+      ),
+
+    takeAsItIs: (forgottenUntilMs, renewal) =>
+      session.transaction(Effect.zipRight(
+        session.query("select vaivem.take_as_it_is($1::bigint)", [forgottenUntilMs]),
+        session.query(`select ${renew(1)}`, renewalValues(renewal))
+      ))
   }
 }
+
+/** A step of the renewal, with parameters from `$from` on. */
+const renew = (from: number) =>
+  `vaivem.renew(${
+    ["boolean", "uuid", "uuid", "uuid", "uuid", "uuid[]"].map((type, index) => `$${from + index}::${type}`).join(", ")
+  })`
+
+const renewalValues = (renewal: Renewal | undefined): ReadonlyArray<unknown> =>
+  renewal === undefined ? [] : [
+    renewal.ifOwn !== undefined,
+    renewal.ifOwn ?? null,
+    renewal.own ?? null,
+    renewal.peer ?? null,
+    renewal.announce ?? null,
+    renewal.forget ?? []
+  ]
 
 const runsKept = 10_000
 const bouncing =
@@ -419,7 +455,8 @@ const isInstalled = (session: PgSession) =>
   Effect.map(
     session.query(
       `select to_regclass('vaivem.migrations') is not null
-         and to_regprocedure('vaivem.ask(text[], text[], text[], text, uuid, boolean, bigint)') is not null as there`
+         and to_regprocedure('vaivem.ask(text[], text[], text[], text, uuid, boolean, bigint)') is not null
+         and to_regprocedure('vaivem.tokens()') is not null as there`
     ),
     (rows) => rows[0]?.there === "t"
   )
@@ -427,6 +464,7 @@ const isInstalled = (session: PgSession) =>
 const nothingInstalled: Answer = {
   installed: false,
   identity: null,
+  tokens: noTokens,
   leased: false,
   notDue: false,
   state: "",
@@ -452,12 +490,13 @@ interface WireAnswer {
   }>
 }
 
-const decodeAnswer = (json: string, names: ReadonlyArray<SyncedTable["name"]>, stems: Stems) =>
+const decodeAnswer = ({ answer, tokens }: Row, names: ReadonlyArray<SyncedTable["name"]>, stems: Stems) =>
   Effect.sync((): Answer => {
-    const wire: WireAnswer = JSON.parse(json)
+    const wire: WireAnswer = JSON.parse(String(answer))
     return {
       installed: wire.migration >= newestMigration,
       identity: wire.identity,
+      tokens: tokens === null || tokens === undefined ? noTokens : JSON.parse(String(tokens)),
       leased: wire.leased,
       notDue: wire.not_due,
       state: wire.state,
