@@ -6,6 +6,7 @@ const column = (name: string, type: string, more: Partial<Column> = {}): Column 
   name,
   type,
   base: type.replace(/\(.*\)/, ""),
+  plain: type,
   notNull: false,
   hasDefault: false,
   generated: false,
@@ -25,6 +26,7 @@ const shape = (columns: ReadonlyArray<Column>, key: ReadonlyArray<string> = ["id
   selfReferencing: false,
   sequences: [],
   beforeTriggers: [],
+  rules: [],
   afterTriggers: [],
   fingerprint: ""
 })

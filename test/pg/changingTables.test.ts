@@ -147,4 +147,17 @@ layer(PgPair.layer, { excludeTestServices: true })("a table that changes", (it) 
         yield* assertConverged(sync)
       }
     }))
+
+  it.scoped("promise 14: what was deleted before its key became wider stays deleted", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table notas (id integer, lado varchar(5), a text, primary key (id, lado));")
+      yield* sync.replit.query("insert into notas select n, 'x', 'a' from generate_series(1, 4) n")
+      yield* sync.cycle
+      yield* sync.replit.query("delete from notas where id = 1; update notas set id = 9 where id = 2")
+      yield* sync.external.query("delete from notas where id = 3")
+      yield* alter(sync, "alter table notas alter id type bigint, alter lado type text")
+      yield* sync.cycle
+      assert.deepStrictEqual(yield* sync.external.rows("notas"), ["(4,x,a)", "(9,x,a)"])
+      yield* assertConverged(sync)
+    }))
 })

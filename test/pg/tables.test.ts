@@ -8,7 +8,7 @@ import { check } from "../../src/programs/check.ts"
 import { setup } from "../../src/programs/setup.ts"
 import { status } from "../../src/programs/status.ts"
 import { alone, assertConverged, moved, nothing, PgPair, synced } from "../support/PgPair.ts"
-import { asAdmin, connect } from "../support/TestPostgres.ts"
+import { asAdmin, connect, freshRole } from "../support/TestPostgres.ts"
 
 const strictly = setup({ createMissing: false, strict: true })
 
@@ -83,6 +83,21 @@ layer(PgPair.layer, { excludeTestServices: true })("what is refused by name", (i
       yield* sync.replit.query("alter table notas no force row level security; insert into notas values (1)")
       yield* sync.cycle
       yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 1: a table that another role owns by now is emptied without an error, and waits", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table notas (id integer primary key)")
+      yield* sync.replit.query("insert into notas values (1)")
+      yield* sync.cycle
+      const role = yield* freshRole(sync.replit.url)
+      const admin = yield* connect(asAdmin(sync.replit.url))
+      yield* admin.query(`grant all on schema ${sync.schema} to ${role.name};
+        alter table ${sync.schema}.notas owner to ${role.name}`)
+      const app = yield* connect(role.url)
+      yield* app.query(`insert into ${sync.schema}.notas values (2)`)
+      yield* app.query(`truncate ${sync.schema}.notas`)
+      assert.match((yield* sync.cycle).paused[0]!.problem, /notas in the Replit database belongs to another role/)
     }))
 
   it.scoped("two tables of one name in two schemas are two tables", () =>
