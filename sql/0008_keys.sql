@@ -532,6 +532,26 @@ language sql stable set search_path = pg_catalog, pg_temp as $fn$
   cross join (select 'vaivem'::regnamespace::oid as schema) as ours
 $fn$;
 
+create function vaivem.forget_unreadable(p_schema text, p_table text, p_types text[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+-- Takes keys out of the quarantine that can't be read as the types that keys have now. What was pending of them is pending
+-- still, by the text that it has now, and is tried again by that.
+declare
+  held record;
+begin
+  for held in
+    select q.id, q.key from vaivem.quarantine q where q.table_schema = p_schema and q.table_name = p_table
+  loop
+    begin
+      execute (select format('select %s', string_agg(format('($1)[%s]::%s', n, type), ', '))
+               from unnest(p_types) with ordinality as t (type, n)) using held.key;
+    exception when data_exception then
+      delete from vaivem.quarantine q where q.id = held.id;
+    end;
+  end loop;
+end
+$fn$;
+
 create or replace function vaivem.ask(
   p_schemas text[], p_tables text[], p_listed text[], p_known text, p_holder uuid, p_other_idle boolean,
   p_not_before_ms bigint
@@ -550,6 +570,7 @@ declare
   state text;
   has_pending boolean;
   is_due bigint;
+  readable bigint;
   idle boolean := true;
   answers jsonb[] := '{}';
 begin
@@ -577,17 +598,27 @@ begin
       if known.quarantined = 0 then
         execute format('select exists (select from %s)', known.queue) into has_pending;
       else
-        execute format($sql$
-          select exists (select from %1$s p where not exists (
-              select from vaivem.quarantine q
-              where q.table_schema = $1 and q.table_name = $2 and q.key = %2$s)),
-            (select count(*) from vaivem.quarantine q
-             where q.table_schema = $1 and q.table_name = $2
-               and (q.next_attempt_at <= clock_timestamp()
-                 or q.change_id < (select max(p.change_id) from %1$s p where %3$s)))$sql$,
-          known.queue, vaivem.key_texts(known.key_types, 'p'),
-          vaivem.key_matches(vaivem.queue_types(known.stem), 'p', 'q.key'))
-        into has_pending, is_due using known.schema, known.name;
+        begin
+          execute format($sql$
+            select exists (select from %1$s p where not exists (
+                select from vaivem.quarantine q
+                where q.table_schema = $1 and q.table_name = $2 and q.key = %2$s)),
+              (select count(*) from vaivem.quarantine q
+               where q.table_schema = $1 and q.table_name = $2
+                 and (q.next_attempt_at <= clock_timestamp()
+                   or q.change_id < (select max(p.change_id) from %1$s p where %3$s))),
+              -- For the error of a key that can't be read, which the others may not come upon.
+              (select count(row(%4$s)) from vaivem.quarantine q where q.table_schema = $1 and q.table_name = $2)$sql$,
+            known.queue, vaivem.key_texts(known.key_types, 'p'),
+            vaivem.key_matches(vaivem.queue_types(known.stem), 'p', 'q.key'),
+            (select string_agg(format('(q.key)[%s]::%s', n, type), ', ')
+             from unnest(vaivem.queue_types(known.stem)) with ordinality as t (type, n)))
+          into has_pending, is_due, readable using known.schema, known.name;
+        exception when data_exception then
+          -- A key that was noted by a text that its type doesn't take any more, as a label of an enum that was renamed.
+          perform vaivem.forget_unreadable(known.schema, known.name, vaivem.queue_types(known.stem));
+          has_pending := true;
+        end;
       end if;
     end if;
     idle := idle and known.stem is not null and known.print = known.fingerprint and known.contract is not null
