@@ -172,7 +172,7 @@ alone_.scopedLive(
       yield* sync.cycle
 
       // What was synced once is not forgotten when it goes.
-      yield* sync.external.query("drop table nova; alter table a alter id type bigint")
+      yield* sync.external.query("drop table nova; alter table a rename id to chave")
       const gone = yield* sync.cycle
       assert.deepStrictEqual(gone.paused.map(({ table }) => table), ["a", "nova"])
       const found = yield* sync.run(check)
@@ -196,6 +196,22 @@ alone_.scopedLive(
       const report = yield* sync.cycle
       assert.deepStrictEqual(report.paused.map(({ table }) => table), ["ruim"])
       assert.deepStrictEqual(report.setUp.map(({ table }) => display(table.name)), ["boa"])
+    })),
+  60_000
+)
+
+alone_.scopedLive(
+  "SYNC_TABLES=*: a table beside which the changelog's name is taken waits alone",
+  () =>
+    alone(Effect.gen(function*() {
+      const sync = yield* wildcard(
+        `create table perfis (id integer primary key); create table outras (id integer primary key);
+        create table perfis_changelog (id integer primary key, o_que text)`
+      )
+      yield* sync.replit.query("insert into outras values (1); insert into perfis_changelog values (1, 'a')")
+      const report = yield* sync.cycle
+      assert.match(report.paused.map(({ problem }) => problem).join(), /^The .*perfis_changelog exists already/)
+      assert.deepStrictEqual(moved(report), { ...nothing, push: { inserted: 2 } })
     })),
   60_000
 )
