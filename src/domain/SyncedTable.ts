@@ -17,6 +17,8 @@ export interface Column {
   readonly base: string
   /** The type with domains resolved and their modifiers, e.g. `character(4)`: what may be null whatever a domain says. */
   readonly plain: string
+  /** Of a composite type, and of arrays of one: its attributes in their order, by which its text is read. Null for others. */
+  readonly attributes: string | null
   readonly notNull: boolean
   readonly hasDefault: boolean
   /** Computed by the database itself (`GENERATED ALWAYS AS`): it can't be written. */

@@ -7,6 +7,7 @@ const column = (name: string, type: string, more: Partial<Column> = {}): Column 
   type,
   base: type.replace(/\(.*\)/, ""),
   plain: type,
+  attributes: null,
   notNull: false,
   hasDefault: false,
   generated: false,

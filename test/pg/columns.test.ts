@@ -143,4 +143,21 @@ layer(PgPair.layer, { excludeTestServices: true })("columns", (it) => {
       assert.deepStrictEqual(yield* sync.external.rows("notas"), ["(2,a,bb,xyz,{})"])
       yield* assertConverged(sync)
     }))
+
+  it.scoped("promise 14: composites whose attributes stand in another order are refused, arrays of them, too", () =>
+    Effect.gen(function*() {
+      for (const type of ["ponto", "ponto[]", "lugar"]) {
+        const sync = yield* synced(
+          {
+            replit: `create type ponto as (x integer, y integer); create domain lugar as ponto;
+              create table notas (id integer primary key, p ${type})`,
+            external: `create type ponto as (y integer, x integer); create domain lugar as ponto;
+              create table notas (id integer primary key, p ${type})`
+          },
+          { started: false }
+        )
+        const { message } = yield* Effect.flip(sync.cycle)
+        assert.match(message, /"p".*\(x integer, y integer\) on Replit and .*\(y integer, x integer\) on external/)
+      }
+    }))
 })

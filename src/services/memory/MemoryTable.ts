@@ -141,6 +141,7 @@ const toColumn = (table: MemoryTable, column: MemoryColumn): Column => ({
   type: column.type,
   base: baseOf(column.type),
   plain: column.type,
+  attributes: null,
   notNull: column.notNull === true || table.key.includes(column.name),
   hasDefault: column.default !== undefined || column.sequence === true,
   generated: false,

@@ -227,6 +227,7 @@ interface WireShape {
       readonly type: string
       readonly base: string
       readonly plain: string
+      readonly attributes: string | null
       readonly not_null: boolean
       readonly has_default: boolean
       readonly generated: boolean
@@ -263,12 +264,13 @@ const inspect = Effect.fn("inspect")(function*(session: PgSession, names: Readon
 const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   name,
   columns: (wire.columns ?? []).map((
-    { base, generated, has_default, identity, loose, name: column, not_null, operators, plain, type }
+    { attributes, base, generated, has_default, identity, loose, name: column, not_null, operators, plain, type }
   ) => ({
     name: column,
     type,
     base,
     plain,
+    attributes,
     notNull: not_null,
     hasDefault: has_default,
     generated,
@@ -325,6 +327,13 @@ const inspection = `
         'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
         'base', format_type(d.type, null),
         'plain', format_type(d.type, d.modifier),
+        'attributes', (
+          select string_agg(format('%s %s', m.attname, case when m.atttypid < 16384 then format_type(m.atttypid, null)
+            else (select o.typname from pg_type o where o.oid = m.atttypid) end), ', ' order by m.attnum)
+          from pg_type b left join pg_type e on e.oid = b.typelem and b.typlen = -1
+          join pg_attribute m on m.attrelid = coalesce(nullif(b.typrelid, 0), e.typrelid) and m.attnum > 0
+            and not m.attisdropped
+          where b.oid = d.type),
         'not_null', a.attnotnull or (y.typtype = 'd' and y.typnotnull),
         'has_default', a.atthasdef and a.attgenerated = '' or (y.typtype = 'd' and y.typdefault is not null),
         'generated', a.attgenerated <> '',
