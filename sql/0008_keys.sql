@@ -2,34 +2,95 @@
 -- triggers and the primary key must agree on which rows are one. And what a foreign key's SET NULL takes from a change
 -- that is still pending goes into the journal. A partition's trigger that was disabled is noticed on PostgreSQL 14 as well.
 
+create function vaivem.plain_type(p_type oid, p_modifier integer) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $fn$
+-- The type with domains taken off. A domain may refuse null, and our columns of it must be empty at times.
+  with recursive d (type, modifier) as (
+    select p_type, p_modifier
+    union all
+    select y.typbasetype, y.typtypmod from d join pg_type y on y.oid = d.type where y.typtype = 'd')
+  select format_type(d.type, d.modifier) from d join pg_type y on y.oid = d.type where y.typtype <> 'd'
+$fn$;
+
+create function vaivem.key_operator_oids(p_target regclass, p_key text[]) returns oid[]
+language sql stable set search_path = pg_catalog, pg_temp as $fn$
+-- For each key column the operator that tells its values apart, where it isn't PostgreSQL's own, else null.
+  select array_agg(e.oid order by k.number)
+  from unnest(p_key) with ordinality as k (name, number)
+  join pg_attribute a on a.attrelid = p_target and a.attname = k.name and not a.attisdropped
+  left join lateral (
+    select e.oid
+    from pg_opclass c
+    join pg_amop o on o.amopfamily = c.opcfamily and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
+      and o.amopstrategy = 3
+    join pg_operator e on e.oid = o.amopopr and e.oprnamespace <> 'pg_catalog'::regnamespace
+    where c.opcdefault and c.opcmethod = (select m.oid from pg_am m where m.amname = 'btree')
+      and c.opcintype = (
+        with recursive d (type) as (
+          select a.atttypid
+          union all
+          select y.typbasetype from d join pg_type y on y.oid = d.type where y.typtype = 'd')
+        select d.type from d join pg_type y on y.oid = d.type where y.typtype <> 'd')) e on true
+$fn$;
+
 create function vaivem.key_operators(p_target regclass, p_key text[]) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $fn$
 -- Which operator tells the values of each key column apart. An extension's type has its own, which the pinned search_path
 -- doesn't find: citext would be compared as text.
-  select array_agg(case when e.name is null then '=' else format('operator(%I.%s)', e.schema, e.name) end order by k.number)
-  from unnest(p_key) with ordinality as k (name, number)
-  join pg_attribute a on a.attrelid = p_target and a.attname = k.name and not a.attisdropped
-  join pg_type y on y.oid = a.atttypid
-  left join lateral (
-    select s.nspname as schema, e.oprname as name
-    from pg_opclass c
-    join pg_amop o on o.amopfamily = c.opcfamily and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
-      and o.amopstrategy = 3
-    join pg_operator e on e.oid = o.amopopr
-    join pg_namespace s on s.oid = e.oprnamespace and s.nspname <> 'pg_catalog'
-    where c.opcdefault and c.opcmethod = (select m.oid from pg_am m where m.amname = 'btree')
-      and c.opcintype = case when y.typtype = 'd' then y.typbasetype else y.oid end) e on true
+  select array_agg(case when e.oid is null then '=' else format('operator(%I.%s)', s.nspname, e.oprname) end
+    order by k.number)
+  from unnest(vaivem.key_operator_oids(p_target, p_key)) with ordinality as k (operator, number)
+  left join pg_operator e on e.oid = k.operator
+  left join pg_namespace s on s.oid = e.oprnamespace
 $fn$;
 
 create function vaivem.key_types(p_target regclass, p_key text[]) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $fn$
 -- The types of our own key columns: the table's, and the collation where it takes different texts for equal.
-  select array_agg(format_type(a.atttypid, a.atttypmod)
+  select array_agg(vaivem.plain_type(a.atttypid, a.atttypmod)
     || coalesce((select format(' collate %I.%I', s.nspname, c.collname)
                  from pg_collation c join pg_namespace s on s.oid = c.collnamespace
                  where c.oid = a.attcollation and not c.collisdeterministic), '') order by k.number)
   from unnest(p_key) with ordinality as k (name, number)
   join pg_attribute a on a.attrelid = p_target and a.attname = k.name and not a.attisdropped
+$fn$;
+
+create function vaivem.queue_types(p_stem text) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $fn$
+-- The types that the keys in a queue have by their names of today: those that we remember may have been renamed. Null
+-- when there is no queue.
+  select vaivem.key_types(a.attrelid, array_agg(a.attname::text order by a.attnum))
+  from pg_attribute a
+  where a.attrelid = to_regclass(format('vaivem.%I', p_stem || '_pending')) and a.attname ~ '^k[0-9]+$'
+    and not a.attisdropped
+  group by a.attrelid
+$fn$;
+
+create function vaivem.widen(p_schema text, p_table text, p_stem text, p_from text[], p_to text[]) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+-- Gives queue and history the key types that the table has now, where every key keeps its value: what was deleted and
+-- hasn't travelled yet would come back if they were made anew. Answers whether that could be done.
+declare
+  widths text[] := array['smallint', 'integer', 'bigint'];
+begin
+  if p_from is null or exists (
+    select from unnest(p_from, p_to) as t (old, new)
+    where old is distinct from new and not coalesce(array_position(widths, old) < array_position(widths, new), false)
+      and not (old ~ '^character varying' and new = 'text'))
+  then
+    return false;
+  end if;
+  perform vaivem.drop_view(p_schema, p_table);
+  execute (
+    select string_agg(format('alter table vaivem.%I %s', p_stem || o.suffix, o.changes), '; ')
+    from (
+      select '_pending' as suffix, string_agg(format('alter k%1$s type %2$s, alter was%1$s type %2$s', n, type), ', ') as changes
+      from unnest(p_to) with ordinality as t (type, n)
+      union all
+      select '_history', string_agg(format('alter k%1$s type %2$s', n, type), ', ')
+      from unnest(p_to) with ordinality as t (type, n)) o);
+  return true;
+end
 $fn$;
 
 create function vaivem.key_list(p_format text, p_columns text[], p_operators text[], p_separator text) returns text
@@ -93,7 +154,7 @@ begin
   intact := known
     and to_regclass(format('vaivem.%I', v_stem || '_pending')) is not null
     and to_regclass(format('vaivem.%I', v_stem || '_history')) is not null
-    and before.key_columns = p_key and before.key_types = v_types
+    and before.key_columns = p_key and vaivem.queue_types(v_stem) = v_types
     and vaivem.captures(target, partitioned)
     -- Rows that came with a partition were never logged.
     and coalesce(before.partitions, '{}') = coalesce(v_partitions, '{}')
@@ -103,12 +164,14 @@ begin
     and (before.column_versions = vaivem.column_versions(target) or before.storage = vaivem.storage(target));
   if before.relation is null and before.stem is not null then
     -- Captured by a version that did not know about all of these.
-    intact := before.key_columns = p_key and before.key_types = v_types and vaivem.captures(target, false);
+    intact := before.key_columns = p_key and vaivem.queue_types(v_stem) = v_types and vaivem.captures(target, false);
   end if;
   if before.stem is not null and not intact then
     -- Something went uncaptured for a while: the next set-up compares both sides again.
     update vaivem.tables set contract = null where stem = v_stem;
-    if before.key_columns <> p_key or before.key_types <> v_types then
+    if before.key_columns <> p_key or vaivem.queue_types(v_stem) is distinct from v_types
+      and not (known and vaivem.widen(p_schema, p_table, v_stem, vaivem.queue_types(v_stem), v_types))
+    then
       perform vaivem.drop_view(p_schema, p_table);
       execute format('drop table if exists vaivem.%I, vaivem.%I', v_stem || '_pending', v_stem || '_history');
     elsif before.relation <> target::oid then
@@ -187,9 +250,14 @@ returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $fn$
     'may_be_emptied', (e.columns is not null)::text,
     'emptied', coalesce(e.columns, 'false'),
     'o_is_r', vaivem.key_list('o.%1$I %3$s r.%1$I', p_key, o.operators, ' and '),
-    'nulls', (select string_agg(format('null::%s', u.type), ', ' order by u.number)
-      from unnest(vaivem.key_types(p_target, p_key)) with ordinality as u (type, number)))
-  from (select vaivem.key_operators(p_target, p_key) as operators) o
+    -- Without the type's name, which may change, and without a domain's opinion of null.
+    'gone_nulls', vaivem.key_list('case when false then gone.k%2$s end', p_key),
+    'r_nulls', vaivem.key_list('case when false then r.k%2$s end', p_key),
+    'operators_are_there', case when cardinality(array_remove(o.oids, null)) = 0 then 'true' else format(
+      '(select count(*) from pg_operator e where (e.oid, e.oprnamespace) in (%s)) = %s',
+      (select string_agg(format('(%s::oid, %s::oid)', e.oid, e.oprnamespace::oid), ', ') from pg_operator e where e.oid = any (o.oids)),
+      (select count(distinct u.oid) from unnest(o.oids) as u (oid) where u.oid is not null)) end)
+  from (select vaivem.key_operators(p_target, p_key) as operators, vaivem.key_operator_oids(p_target, p_key) as oids) o
   cross join (
     select case when count(*) > 0 then format('row(%s)::record *<> row(%s)::record', string_agg(format('n.%I', a.attname), ', ' order by a.attnum),
       string_agg(format('r.%I', a.attname), ', ' order by a.attnum)) end as columns
@@ -240,7 +308,7 @@ begin
     return null;
   end;
   if (select count(*) from pg_attribute a where a.attrelid = tg_relid and not a.attisdropped
-      and (a.attname, a.atttypid) in ({key_attributes})) <> {key_count} then
+      and (a.attname, a.atttypid) in ({key_attributes})) <> {key_count} or not {operators_are_there} then
     return null;
   end if;
   if in_sync then
@@ -307,9 +375,9 @@ begin
       r as (select row_number() over () as number, {t_as_k} from new_rows t),
       gone as (select o.* from o where not exists (select from r where {ok_is_rk}))
     insert into {queue} (operation, {k}, {was}, bounces)
-    select 'DELETE', {gone_k}, {nulls}, next_bounce from gone
+    select 'DELETE', {gone_k}, {gone_nulls}, next_bounce from gone
     union all
-    select 'UPDATE', {r_k}, {nulls}, next_bounce from r where exists (select from o where {ok_is_rk})
+    select 'UPDATE', {r_k}, {r_nulls}, next_bounce from r where exists (select from o where {ok_is_rk})
     union all
     select 'INSERT', {r_k}, {gone_k}, next_bounce from r left join gone using (number)
     where not exists (select from o where {ok_is_rk});
@@ -372,7 +440,7 @@ begin
     return null;
   end;
   if (select count(*) from pg_attribute a where a.attrelid = tg_relid and not a.attisdropped
-      and (a.attname, a.atttypid) in ({key_attributes})) <> {key_count} then
+      and (a.attname, a.atttypid) in ({key_attributes})) <> {key_count} or not {operators_are_there} then
     return null;
   end if;
   if in_sync then
@@ -428,13 +496,14 @@ $fn$;
 
 create or replace function vaivem.fingerprints(p_schemas text[], p_tables text[]) returns table (n bigint, print text)
 language sql stable set search_path = pg_catalog, pg_temp as $fn$
--- Changes whenever a table's columns, constraints, triggers or partitions do, or anything of our capture on it. Tables
--- that are not there are left out. One statement for all of them: 1,000 tables are planned once.
+-- Changes whenever a table's columns, the names of their types, constraints, triggers, its first rule or partitions do,
+-- or anything of our capture on it. Tables that are not there are left out. One statement for all of them: 1,000 tables are planned once.
   select asked.n, md5(concat_ws('|',
     session_user,
-    c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity,
+    c.oid, c.relkind, c.relhasrules, c.relrowsecurity, c.relforcerowsecurity,
     (select string_agg(concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef,
-                                 a.attgenerated, a.attidentity, a.xmin), ';' order by a.attnum)
+                                 a.attgenerated, a.attidentity, a.xmin,
+                                 case when a.atttypid >= 16384 then format_type(a.atttypid, null) end), ';' order by a.attnum)
      from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     (select string_agg(concat_ws(',', k.conname, k.contype, k.conkey), ';' order by k.oid)
      from pg_constraint k where k.conrelid = c.oid),
@@ -461,4 +530,218 @@ language sql stable set search_path = pg_catalog, pg_temp as $fn$
   join pg_namespace s on s.nspname = asked.schema
   join pg_class c on c.relnamespace = s.oid and c.relname = asked.name and c.relkind in ('r', 'p')
   cross join (select 'vaivem'::regnamespace::oid as schema) as ours
+$fn$;
+
+create function vaivem.forget_unreadable(p_schema text, p_table text, p_types text[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+-- Takes keys out of the quarantine that can't be read as the types that keys have now. What was pending of them is pending
+-- still, by the text that it has now, and is tried again by that.
+declare
+  held record;
+begin
+  for held in
+    select q.id, q.key from vaivem.quarantine q where q.table_schema = p_schema and q.table_name = p_table
+  loop
+    begin
+      execute (select format('select %s', string_agg(format('($1)[%s]::%s', n, type), ', '))
+               from unnest(p_types) with ordinality as t (type, n)) using held.key;
+    exception when data_exception then
+      delete from vaivem.quarantine q where q.id = held.id;
+    end;
+  end loop;
+end
+$fn$;
+
+create or replace function vaivem.ask(
+  p_schemas text[], p_tables text[], p_listed text[], p_known text, p_holder uuid, p_other_idle boolean,
+  p_not_before_ms bigint
+) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = 'postgres'
+set extra_float_digits = 1 set bytea_output = 'hex' as $fn$
+-- The one question of a cycle. When nothing about the tables is different from what p_known stands for, only those are
+-- in the answer that have something pending or in quarantine: the answer about 1,000 idle tables is as short as about one.
+declare
+  me vaivem.pairs;
+  leased boolean := false;
+  not_due boolean := false;
+  known record;
+  states text[] := '{}';
+  state text;
+  has_pending boolean;
+  is_due bigint;
+  readable bigint;
+  idle boolean := true;
+  answers jsonb[] := '{}';
+begin
+  select * into me from vaivem.pairs;
+  leased := not pg_try_advisory_xact_lock(vaivem.lease_key());
+  not_due := p_holder is not null and p_not_before_ms > 0 and me.finished_by is distinct from p_holder
+    and coalesce(me.finished_at > clock_timestamp() - p_not_before_ms * interval '1 millisecond', false);
+  for known in
+    select a.n, a.schema, a.name, f.print, t.stem, t.fingerprint, t.key_types,
+      case when m.table_name is null then t.contract end as contract,
+      case when t.stem is not null then to_regclass(format('vaivem.%I', t.stem || '_pending')) end as queue, coalesce(q.keys, 0) as quarantined
+    from unnest(p_schemas, p_tables) with ordinality as a (schema, name, n)
+    left join vaivem.fingerprints(p_schemas, p_tables) f on f.n = a.n
+    left join vaivem.tables t on t.table_schema = a.schema and t.table_name = a.name
+    left join (select distinct table_schema, table_name from vaivem.missed) m
+      on m.table_schema = a.schema and m.table_name = a.name
+    left join (select table_schema, table_name, count(*) as keys from vaivem.quarantine group by 1, 2) q
+      on q.table_schema = a.schema and q.table_name = a.name
+    order by a.n
+  loop
+    has_pending := false;
+    is_due := 0;
+    -- A file without a page holds no row: most queues of many tables need no statement of their own.
+    if known.queue is not null and pg_relation_size(known.queue) > 0 then
+      if known.quarantined = 0 then
+        execute format('select exists (select from %s)', known.queue) into has_pending;
+      else
+        begin
+          execute format($sql$
+            select exists (select from %1$s p where not exists (
+                select from vaivem.quarantine q
+                where q.table_schema = $1 and q.table_name = $2 and q.key = %2$s)),
+              (select count(*) from vaivem.quarantine q
+               where q.table_schema = $1 and q.table_name = $2
+                 and (q.next_attempt_at <= clock_timestamp()
+                   or q.change_id < (select max(p.change_id) from %1$s p where %3$s))),
+              -- For the error of a key that can't be read, which the others may not come upon.
+              (select count(row(%4$s)) from vaivem.quarantine q where q.table_schema = $1 and q.table_name = $2)$sql$,
+            known.queue, vaivem.key_texts(known.key_types, 'p'),
+            vaivem.key_matches(vaivem.queue_types(known.stem), 'p', 'q.key'),
+            (select string_agg(format('(q.key)[%s]::%s', n, type), ', ')
+             from unnest(vaivem.queue_types(known.stem)) with ordinality as t (type, n)))
+          into has_pending, is_due, readable using known.schema, known.name;
+        exception when data_exception then
+          -- A key that was noted by a text that its type doesn't take any more, as a label of an enum that was renamed.
+          perform vaivem.forget_unreadable(known.schema, known.name, vaivem.queue_types(known.stem));
+          has_pending := true;
+        end;
+      end if;
+    end if;
+    idle := idle and known.stem is not null and known.print = known.fingerprint and known.contract is not null
+      and not has_pending and is_due = 0;
+    states := states || md5(concat_ws('|', known.n, known.print, known.fingerprint, known.contract, known.stem));
+    answers := answers || jsonb_build_object('n', known.n, 'fingerprint', known.print, 'captured', known.fingerprint,
+      'contract', known.contract, 'stem', known.stem, 'pending', has_pending,
+      'quarantined', known.quarantined, 'due', is_due);
+  end loop;
+  state := md5(concat_ws('|', array_to_string(states, ','), vaivem.listing(p_listed)));
+  if p_holder is not null and p_other_idle and idle and not leased and not not_due then
+    update vaivem.pairs set finished_at = clock_timestamp(), finished_by = p_holder, cycles = cycles + 1;
+  end if;
+  return jsonb_build_object(
+    'migration', (select max(m.version) from vaivem.migrations m),
+    'identity', (select jsonb_build_object('side', p.side, 'id', p.id, 'peer', p.peer, 'confirmed', p.confirmed)
+                 from vaivem.pairs p),
+    'leased', leased, 'not_due', not_due, 'state', state,
+    'tables', (select coalesce(jsonb_agg(a), '[]') from unnest(answers) a
+               where state is distinct from p_known or (a ->> 'pending')::boolean or (a ->> 'quarantined')::bigint > 0));
+end
+$fn$;
+
+create or replace function vaivem.make_touch(p_target regclass, p_stem text, p_schema text, p_table text, p_stamp text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+-- Bumps the stamp column when an update leaves it unchanged. The column is looked at in the function and not in a WHEN
+-- clause, which would make the app's own ALTER TABLE … DROP COLUMN and ALTER TYPE fail.
+declare
+  name text;
+  now_expression text;
+  type oid;
+begin
+  perform vaivem.drop_triggers(p_target, '%vaivem\_touch');
+  execute format('drop function if exists vaivem.%I()', p_stem || '_touch');
+  if p_stamp is null then
+    return;
+  end if;
+  select case when a.atttypid = 'timestamp'::regtype then 'clock_timestamp() at time zone ''UTC''' else 'clock_timestamp()' end,
+    a.atttypid
+  into strict now_expression, type
+  from pg_attribute a where a.attrelid = p_target and a.attname = p_stamp and not a.attisdropped;
+  execute vaivem.fill($sql$
+create function {function}() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+  if {in_sync} then
+    return new;
+  end if;
+  begin
+    if pg_typeof(new.{stamp})::oid = {type} and old.{stamp} is not distinct from new.{stamp} then
+      new.{stamp} := {now};
+    end if;
+  exception when others then
+    -- The stamp column was renamed or retyped since, or its domain refuses this time: the app's write must not fail for it.
+    return new;
+  end;
+  return new;
+end
+$body$$sql$, jsonb_build_object('function', format('vaivem.%I', p_stem || '_touch'),
+    'in_sync', vaivem.in_sync(p_schema, p_table), 'stamp', quote_ident(p_stamp), 'now', now_expression, 'type', type));
+  name := vaivem.last_name(p_target, '~~vaivem_touch');
+  execute format('create trigger %I before update on %s for each row execute function vaivem.%I()',
+    name, p_target, p_stem || '_touch');
+end
+$fn$;
+
+create or replace function vaivem.make_truncate_capture(p_target regclass, p_stem text, p_schema text, p_table text, p_key text[])
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+-- TRUNCATE fires no row trigger and fills no transition table, so the keys are read just before it. Partitions that are
+-- truncated directly need the trigger too.
+declare
+  relation regclass;
+  name text := 'vaivem_capture_truncate';
+  names jsonb := vaivem.capture_names(p_target, p_stem, p_schema, p_table, p_key);
+begin
+  execute vaivem.fill($sql$
+create or replace function {truncate_function}() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+  if not ({is_ours}) then
+    return null;
+  end if;
+  begin
+    perform from {queue} limit 0;
+    perform from {sequence} limit 0;
+  exception when others then
+    begin
+      if to_regclass({queue_name}) is not null then
+        insert into vaivem.missed (table_schema, table_name) values ({schema_literal}, {table_literal});
+      end if;
+    exception when others then
+      return null;
+    end;
+    return null;
+  end;
+  if (select count(*) from pg_attribute a where a.attrelid = tg_relid and not a.attisdropped
+      and (a.attname, a.atttypid) in ({key_attributes})) <> {key_count} then
+    return null;
+  end if;
+  begin
+    execute {insert_literal} || tg_relid::regclass || ' r';
+  exception when others then
+    -- The table may belong to another role by now, whose rows we may not read.
+    begin
+      insert into vaivem.missed (table_schema, table_name) values ({schema_literal}, {table_literal});
+    exception when others then
+      return null;
+    end;
+  end;
+  return null;
+end
+$body$$sql$, names || jsonb_build_object(
+    'truncate_function', format('vaivem.%I', p_stem || '_truncate'),
+    'insert_literal', quote_literal(vaivem.fill('insert into {queue} (operation, {k}) select ''TRUNCATE'', {r} from ', names))));
+  for relation in
+    select p_target where (select c.relkind from pg_class c where c.oid = p_target) = 'r'
+    union
+    select t.relid from pg_partition_tree(p_target) t where t.isleaf
+  loop
+    execute format('drop trigger if exists %I on %s', name, relation);
+    execute format('create trigger %I before truncate on %s for each statement execute function vaivem.%I()',
+      name, relation, p_stem || '_truncate');
+    execute format('alter table %s enable always trigger %I', relation, name);
+  end loop;
+end
 $fn$;

@@ -15,6 +15,10 @@ export interface Column {
   readonly type: string
   /** The type with domains resolved and modifiers left out, e.g. `character varying`: what decides whether types fit. */
   readonly base: string
+  /** The type with domains resolved and their modifiers, e.g. `character(4)`: what may be null whatever a domain says. */
+  readonly plain: string
+  /** Of a composite type, and of arrays of one: its attributes in their order, by which its text is read. Null for others. */
+  readonly attributes: string | null
   readonly notNull: boolean
   readonly hasDefault: boolean
   /** Computed by the database itself (`GENERATED ALWAYS AS`): it can't be written. */
@@ -50,8 +54,10 @@ export interface TableShape {
   readonly selfReferencing: boolean
   /** Sequences that give values to columns of the primary key or a unique index; two of one column in partitions. */
   readonly sequences: ReadonlyArray<{ readonly column: string; readonly name: TableName }>
-  /** Names of the user's own enabled BEFORE ROW triggers (promise 11). */
+  /** Names of the user's own enabled BEFORE ROW triggers, those of single partitions too (promise 11). */
   readonly beforeTriggers: ReadonlyArray<string>
+  /** Names of the user's rules, which may have something else done in the place of a write. */
+  readonly rules: ReadonlyArray<string>
   /** Names of the user's own enabled AFTER triggers: they fire on what the sync applies, `check` lists them. */
   readonly afterTriggers: ReadonlyArray<string>
   /** Changes whenever the table's shape or our capture on it does; opaque. */

@@ -114,6 +114,7 @@ const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): 
       return `Primary key column "${name}" of ${table} is ${a.type} on Replit and ${b.type} on external. `
         + retyping(table, name, a, b)
     }
+    if (attributesDiffer(a, b)) return differentAttributes(table, a, b)
     if (a.generated || b.generated) {
       return `Primary key column "${name}" of ${table} is generated from other columns, so it can't be written.`
     }
@@ -124,12 +125,23 @@ const keyProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): 
 const typeProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>): string | null => {
   for (const a of shapes.replit.columns) {
     const b = columnOf(shapes.external, a.name)
-    if (b === undefined || a.generated || b.generated || typesFit(a, b)) continue
+    if (b === undefined || a.generated || b.generated) continue
+    if (attributesDiffer(a, b)) return differentAttributes(table, a, b)
+    if (typesFit(a, b)) continue
     return `Column "${a.name}" of ${table} is ${a.type} on Replit and ${b.type} on external: values of the one don't `
       + `survive in the other. ${retyping(table, a.name, a, b)}`
   }
   return null
 }
+
+/** A composite's text has its values by their places: `(1,2)` means something else where the places differ. */
+const attributesDiffer = (a: Column, b: Column) =>
+  a.attributes !== null && b.attributes !== null && a.attributes !== b.attributes
+
+const differentAttributes = (table: string, a: Column, b: Column): string =>
+  `Column "${a.name}" of ${table} is ${a.type} (${a.attributes}) on Replit and ${b.type} (${b.attributes}) on external: `
+  + "its values would be read in the wrong places. Make the attributes the same, in the same order, on both sides: "
+  + "ALTER TYPE … ADD ATTRIBUTE, DROP ATTRIBUTE, ALTER ATTRIBUTE."
 
 /** The statement for either side: which of the two types is meant, only a person knows. */
 const retyping = (table: string, name: string, replit: Column, external: Column): string => {

@@ -84,7 +84,9 @@ export const setup = Effect.fn("setup")(function*(options: SetupOptions) {
   const made = yield* Effect.forEach(
     contracts,
     ({ found, name }) =>
-      found._tag === "Fits" ? ready(found.table, found.text, options) : Effect.succeed(paused(name, found.problem))
+      found._tag === "Fits"
+        ? readyOrPaused(found.table, found.text, options)
+        : Effect.succeed(paused(name, found.problem))
   )
   const tables = new Map([
     ...known,
@@ -158,6 +160,29 @@ const unfit = (replit: Inspected, external: Inspected): string => {
   }
   return problems.map(({ problem }) => problem).join(" ")
 }
+
+/**
+ * While the service runs, a table that can't be set up waits alone: the others have nothing to do with it. So does one
+ * that a wildcard takes in, from the start.
+ */
+const readyOrPaused = Effect.fn("readyOrPaused")(function*(table: SyncedTable, text: string, options: SetupOptions) {
+  const { strict } = options
+  const isNamed = (yield* SyncConfig).tables.some((name) => display(name) === display(table.name))
+  return yield* ready(table, text, options).pipe(
+    Effect.retry({ times: 2, while: ({ _tag }) => _tag === "Contended" && !strict }),
+    Effect.catchIf(
+      ({ _tag }) =>
+        _tag === "Contended" ? !strict : _tag !== "Unavailable" && _tag !== "LeaseTaken" && !(strict && isNamed),
+      ({ _tag, message }) => Effect.succeed(paused(table.name, _tag === "Contended" ? inUse(table, message) : message))
+    )
+  )
+})
+
+const inUse = ({ name }: SyncedTable, message: string) =>
+  `Table ${
+    display(name)
+  } waits: it changed, and to look after it no other transaction may use it for a moment. ${message} `
+  + "The next cycle tries again; a transaction that is open for long should be ended."
 
 /** Captures on both sides first, and only then compares: what changes meanwhile is pending already. */
 const ready = Effect.fn("ready")(

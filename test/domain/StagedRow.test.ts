@@ -11,6 +11,7 @@ const shape: TableShape = {
   keyConstraint: null,
   parents: [],
   beforeTriggers: [],
+  rules: [],
   uniqueColumns: [],
   sequences: [],
   selfReferencing: false,

@@ -6,6 +6,8 @@ const column = (name: string, type: string, more: Partial<Column> = {}): Column 
   name,
   type,
   base: type.replace(/\(.*\)/, ""),
+  plain: type,
+  attributes: null,
   notNull: false,
   hasDefault: false,
   generated: false,
@@ -25,6 +27,7 @@ const shape = (columns: ReadonlyArray<Column>, key: ReadonlyArray<string> = ["id
   selfReferencing: false,
   sequences: [],
   beforeTriggers: [],
+  rules: [],
   afterTriggers: [],
   fingerprint: ""
 })

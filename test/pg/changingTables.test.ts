@@ -147,4 +147,33 @@ layer(PgPair.layer, { excludeTestServices: true })("a table that changes", (it) 
         yield* assertConverged(sync)
       }
     }))
+
+  it.scoped("promise 14: what was deleted before its key became wider stays deleted", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table notas (id integer, lado varchar(5), a text, primary key (id, lado));")
+      yield* sync.replit.query("insert into notas select n, 'x', 'a' from generate_series(1, 4) n")
+      yield* sync.cycle
+      yield* sync.replit.query("delete from notas where id = 1; update notas set id = 9 where id = 2")
+      yield* sync.external.query("delete from notas where id = 3")
+      yield* alter(sync, "alter table notas alter id type bigint, alter lado type text")
+      yield* sync.cycle
+      assert.deepStrictEqual(yield* sync.external.rows("notas"), ["(4,x,a)", "(9,x,a)"])
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 14: a changed table that a long transaction of the app still reads waits, and the others go on", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`${notas} create table outras (id integer primary key)`)
+      const reader = yield* sync.replit.connect
+      yield* reader.query("begin; select * from notas")
+      yield* sync.replit.query("insert into notas values (1, 'a'); insert into outras values (1)")
+      // What changes the table without a lock that the reader would hold up.
+      yield* sync.replit.query(`drop table vaivem."${sync.schema}.notas_history" cascade`)
+      const report = yield* sync.cycle
+      assert.match(report.paused[0]!.problem, /notas waits: it changed.*lock timeout.*next cycle tries again/)
+      assert.deepStrictEqual(moved(report), { ...nothing, push: { inserted: 1 } })
+      yield* reader.query("commit")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
 })

@@ -129,4 +129,35 @@ layer(PgPair.layer, { excludeTestServices: true })("columns", (it) => {
       assert.deepStrictEqual([lost?.lost?.["x"], lost?.lost?.["dobro"], lost?.lost?.["triplo"]], ["7", "14", "21"])
       yield* assertEqual(later)
     }))
+
+  it.scoped("promise 1: columns of domains that refuse null don't keep a delete back", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`create domain nome as varchar(9) not null; create domain apelido as nome;
+        create domain letras as char(3) check (value is not null); create domain lista as integer[] not null;
+        create table notas (id integer primary key, a nome, b apelido, c letras, d lista);`)
+      yield* sync.replit.query("insert into notas values (1, 'a', 'b', 'abc', '{1}'), (2, 'a', 'b', 'x', '{}')")
+      yield* sync.cycle
+      yield* sync.replit.query("delete from notas where id = 1")
+      yield* sync.external.query("update notas set c = 'xyz', b = 'bb' where id = 2")
+      yield* sync.cycle
+      assert.deepStrictEqual(yield* sync.external.rows("notas"), ["(2,a,bb,xyz,{})"])
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 14: composites whose attributes stand in another order are refused, arrays of them, too", () =>
+    Effect.gen(function*() {
+      for (const type of ["ponto", "ponto[]", "lugar"]) {
+        const sync = yield* synced(
+          {
+            replit: `create type ponto as (x integer, y integer); create domain lugar as ponto;
+              create table notas (id integer primary key, p ${type})`,
+            external: `create type ponto as (y integer, x integer); create domain lugar as ponto;
+              create table notas (id integer primary key, p ${type})`
+          },
+          { started: false }
+        )
+        const { message } = yield* Effect.flip(sync.cycle)
+        assert.match(message, /"p".*\(x integer, y integer\) on Replit and .*\(y integer, x integer\) on external/)
+      }
+    }))
 })

@@ -1,7 +1,9 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
+import { sides } from "../../src/domain/Side.ts"
 import { quote } from "../../src/domain/TableName.ts"
-import { assertConverged, assertEqual, moved, nothing, PgPair, synced, uuid } from "../support/PgPair.ts"
+import { alone, assertConverged, assertEqual, moved, nothing, PgPair, synced, uuid } from "../support/PgPair.ts"
+import { asAdmin, query } from "../support/TestPostgres.ts"
 
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz);"
 
@@ -285,4 +287,63 @@ layer(PgPair.layer, { excludeTestServices: true })("keys and names", (it) => {
       yield* sync.cycle
       yield* assertConverged(sync)
     }))
+
+  it.scoped("promise 1: keys of a domain that refuses null are logged, changed and deleted, by the row, too", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`create domain codigo as char(4) not null; create domain chave as codigo not null;
+        create table notas (id chave primary key, a text);
+        create table vendas (id chave primary key, a text) partition by hash (id);
+        create table vendas_1 partition of vendas for values with (modulus 1, remainder 0);`)
+      for (const table of ["notas", "vendas"]) {
+        yield* sync.replit.query(`insert into ${table} values ('a', 'a'), ('b', 'b'), ('c', 'c')`)
+        yield* sync.cycle
+        yield* sync.replit.query(`update ${table} set id = 'dddd' where id = 'a'; delete from ${table} where id = 'b'`)
+        yield* sync.external.query(`update ${table} set a = 'z' where id = 'c'`)
+        yield* sync.cycle
+        assert.deepStrictEqual(yield* sync.external.rows(table), ["(\"c   \",z)", "(dddd,a)"])
+        yield* assertConverged(sync)
+      }
+    }))
+
+  it.scoped("promise 1: a key's type that is renamed fails no write, stops no table and loses no delete", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced({
+        replit: `create type cor as enum ('a', 'b', 'c', 'd'); create table notas (id cor primary key, a text);
+          create table outras (id integer primary key)`,
+        external:
+          `create type cor as enum ('a', 'b', 'c', 'd'); create table notas (id cor primary key, a text check (a <> 'ruim'));
+          create table outras (id integer primary key)`
+      })
+      yield* sync.replit.query("insert into notas values ('a', 'a'), ('b', 'b'), ('d', 'ruim')")
+      yield* sync.cycle
+      yield* sync.replit.query("delete from notas where id = 'b'")
+      for (const side of sides) yield* sync[side].query("alter type cor rename to cores")
+      // A new connection: others still have the plan that they made before.
+      const app = yield* sync.replit.connect
+      yield* app.query("update notas set id = 'c' where id = 'a'; insert into outras values (1)")
+      yield* sync.cycle
+      yield* sync.replit.query("update notas set a = 'boa' where id = 'd'")
+      yield* sync.cycle
+      assert.deepStrictEqual(yield* sync.external.rows("notas"), ["(c,a)", "(d,boa)"])
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("promise 1: citext that moves to another schema fails no write of the app, and its tables go on", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(`create extension citext schema public; create table outras (id integer primary key);
+        create table notas (id public.citext primary key, a text, updated_at timestamptz);`)
+      yield* sync.replit.query("insert into notas values ('A', 'a'), ('B', 'b')")
+      yield* sync.cycle
+      for (const side of sides) {
+        const admin = asAdmin(sync[side].url)
+        yield* query(admin, "create schema extensoes; grant usage on schema extensoes to public")
+        yield* query(admin, "alter extension citext set schema extensoes")
+      }
+      const app = yield* sync.replit.connect
+      yield* app.query("update notas set a = 'x' where id = 'A'; insert into notas values ('C', 'c')")
+      yield* app.query("update notas set id = 'D' where id = 'B'")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.include((yield* sync.external.rows("notas")).join(), "(A,x,")
+    }).pipe(alone))
 })

@@ -206,4 +206,23 @@ layer(PgPair.layer, { excludeTestServices: true })("partitions", (it) => {
       yield* assertConverged(sync)
       assert.deepStrictEqual((yield* sync.external.query("select a from vendas order by id"))[0], { a: "a!" })
     }))
+
+  it.scoped("promise 7: a row that a trigger of a single partition drops is quarantined, not lost", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        {
+          replit: vendas,
+          external: `${vendas}
+            create function engole() returns trigger language plpgsql as $$ begin return null; end $$;
+            create trigger engole before insert on vendas_1 for each row execute function engole()`
+        },
+        { tables: ["vendas"] }
+      )
+      yield* sync.replit.query("insert into vendas values (1, 'a'), (101, 'b')")
+      assert.strictEqual((yield* sync.cycle).quarantined, 1)
+      assert.lengthOf(yield* sync.external.rows("vendas"), 1)
+      yield* sync.external.query("drop trigger engole on vendas_1")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
 })

@@ -8,7 +8,7 @@ import { check } from "../../src/programs/check.ts"
 import { setup } from "../../src/programs/setup.ts"
 import { status } from "../../src/programs/status.ts"
 import { alone, assertConverged, moved, nothing, PgPair, synced } from "../support/PgPair.ts"
-import { asAdmin, connect } from "../support/TestPostgres.ts"
+import { asAdmin, connect, freshRole } from "../support/TestPostgres.ts"
 
 const strictly = setup({ createMissing: false, strict: true })
 
@@ -85,6 +85,21 @@ layer(PgPair.layer, { excludeTestServices: true })("what is refused by name", (i
       yield* assertConverged(sync)
     }))
 
+  it.scoped("promise 1: a table that another role owns by now is emptied without an error, and waits", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table notas (id integer primary key)")
+      yield* sync.replit.query("insert into notas values (1)")
+      yield* sync.cycle
+      const role = yield* freshRole(sync.replit.url)
+      const admin = yield* connect(asAdmin(sync.replit.url))
+      yield* admin.query(`grant all on schema ${sync.schema} to ${role.name};
+        alter table ${sync.schema}.notas owner to ${role.name}`)
+      const app = yield* connect(role.url)
+      yield* app.query(`insert into ${sync.schema}.notas values (2)`)
+      yield* app.query(`truncate ${sync.schema}.notas`)
+      assert.match((yield* sync.cycle).paused[0]!.problem, /notas in the Replit database belongs to another role/)
+    }))
+
   it.scoped("two tables of one name in two schemas are two tables", () =>
     Effect.gen(function*() {
       const sync = yield* synced("create table notas (id integer primary key, a text)")
@@ -157,7 +172,7 @@ alone_.scopedLive(
       yield* sync.cycle
 
       // What was synced once is not forgotten when it goes.
-      yield* sync.external.query("drop table nova; alter table a alter id type bigint")
+      yield* sync.external.query("drop table nova; alter table a rename id to chave")
       const gone = yield* sync.cycle
       assert.deepStrictEqual(gone.paused.map(({ table }) => table), ["a", "nova"])
       const found = yield* sync.run(check)
@@ -181,6 +196,22 @@ alone_.scopedLive(
       const report = yield* sync.cycle
       assert.deepStrictEqual(report.paused.map(({ table }) => table), ["ruim"])
       assert.deepStrictEqual(report.setUp.map(({ table }) => display(table.name)), ["boa"])
+    })),
+  60_000
+)
+
+alone_.scopedLive(
+  "SYNC_TABLES=*: a table beside which the changelog's name is taken waits alone",
+  () =>
+    alone(Effect.gen(function*() {
+      const sync = yield* wildcard(
+        `create table perfis (id integer primary key); create table outras (id integer primary key);
+        create table perfis_changelog (id integer primary key, o_que text)`
+      )
+      yield* sync.replit.query("insert into outras values (1); insert into perfis_changelog values (1, 'a')")
+      const report = yield* sync.cycle
+      assert.match(report.paused.map(({ problem }) => problem).join(), /^The .*perfis_changelog exists already/)
+      assert.deepStrictEqual(moved(report), { ...nothing, push: { inserted: 2 } })
     })),
   60_000
 )

@@ -215,4 +215,22 @@ layer(PgPair.layer, { excludeTestServices: true })("the user's triggers", (it) =
         "completa"
       ])
     }))
+
+  it.scoped("promise 7: a row that a rule keeps from being written is quarantined, not lost", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      yield* sync.replit.query("insert into notas (id, a) values (1, 'a'), (2, 'b')")
+      yield* sync.cycle
+      yield* sync.external.query(`create rule engole as on insert to notas where new.a = 'some' do instead nothing;
+        create rule fica as on delete to notas do instead update notas set a = 'apagada' where id = old.id`)
+      yield* sync.replit.query("insert into notas (id, a) values (3, 'some'), (4, 'd'); delete from notas where id = 1")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 1, quarantined: 2 } })
+      const quarantined = yield* sync.replit.database.quarantined(sync.tables[0]!)
+      assert.deepStrictEqual(quarantined.map(({ key }) => key), [["3"], ["1"]])
+      assert.match(quarantined[0]!.message, /A rule of table .*notas has something else done.*engole, fica/)
+      yield* sync.external.query("drop rule engole on notas; drop rule fica on notas")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
 })

@@ -114,6 +114,14 @@ layer(PgPair.layer, { excludeTestServices: true })("the app writes all the time,
       ["a key column is retyped to text", "alter table notas alter id type text"],
       ["a column is renamed", "alter table notas rename updated_at to quando"],
       [
+        "the stamp column is retyped to what no time can be",
+        "alter table notas alter updated_at drop default, alter updated_at type bigint using 1"
+      ],
+      [
+        "the stamp column is retyped to what can't be compared",
+        "alter table notas alter updated_at drop default, alter updated_at type json using '{}'"
+      ],
+      [
         "a column that must be filled is added",
         "alter table notas add b text not null default 'x'; alter table notas alter b drop default"
       ],

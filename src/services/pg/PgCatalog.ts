@@ -226,6 +226,8 @@ interface WireShape {
       readonly name: string
       readonly type: string
       readonly base: string
+      readonly plain: string
+      readonly attributes: string | null
       readonly not_null: boolean
       readonly has_default: boolean
       readonly generated: boolean
@@ -244,6 +246,7 @@ interface WireShape {
     | null
   readonly before_triggers: ReadonlyArray<string> | null
   readonly after_triggers: ReadonlyArray<string> | null
+  readonly rules: ReadonlyArray<string> | null
 }
 
 const inspect = Effect.fn("inspect")(function*(session: PgSession, names: ReadonlyArray<TableName>) {
@@ -261,11 +264,13 @@ const inspect = Effect.fn("inspect")(function*(session: PgSession, names: Readon
 const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   name,
   columns: (wire.columns ?? []).map((
-    { base, generated, has_default, identity, loose, name: column, not_null, operators, type }
+    { attributes, base, generated, has_default, identity, loose, name: column, not_null, operators, plain, type }
   ) => ({
     name: column,
     type,
     base,
+    plain,
+    attributes,
     notNull: not_null,
     hasDefault: has_default,
     generated,
@@ -281,6 +286,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   sequences: (wire.sequences ?? []).map(({ column, name, schema }) => ({ column, name: { schema, name } })),
   beforeTriggers: wire.before_triggers ?? [],
   afterTriggers: wire.after_triggers ?? [],
+  rules: wire.rules ?? [],
   fingerprint: ""
 })
 
@@ -319,7 +325,15 @@ const inspection = `
     'columns', (
       select jsonb_agg(jsonb_build_object(
         'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-        'base', format_type(case when y.typtype = 'd' then y.typbasetype else y.oid end, null),
+        'base', format_type(d.type, null),
+        'plain', format_type(d.type, d.modifier),
+        'attributes', (
+          select string_agg(format('%s %s', m.attname, case when m.atttypid < 16384 then format_type(m.atttypid, null)
+            else (select o.typname from pg_type o where o.oid = m.atttypid) end), ', ' order by m.attnum)
+          from pg_type b left join pg_type e on e.oid = b.typelem and b.typlen = -1
+          join pg_attribute m on m.attrelid = coalesce(nullif(b.typrelid, 0), e.typrelid) and m.attnum > 0
+            and not m.attisdropped
+          where b.oid = d.type),
         'not_null', a.attnotnull or (y.typtype = 'd' and y.typnotnull),
         'has_default', a.atthasdef and a.attgenerated = '' or (y.typtype = 'd' and y.typdefault is not null),
         'generated', a.attgenerated <> '',
@@ -331,10 +345,16 @@ const inspection = `
           join pg_operator op on op.oid = ao.amopopr
           join pg_namespace s on s.oid = op.oprnamespace and s.nspname <> 'pg_catalog'
           where oc.opcdefault and oc.opcmethod = (select m.oid from pg_am m where m.amname = 'btree')
-            and oc.opcintype = case when y.typtype = 'd' then y.typbasetype else y.oid end),
+            and oc.opcintype = d.type),
         'loose', coalesce((select not l.collisdeterministic from pg_collation l where l.oid = a.attcollation), false))
         order by a.attnum)
       from pg_attribute a join pg_type y on y.oid = a.atttypid
+      cross join lateral (
+        with recursive d (type, modifier) as (
+          select a.atttypid, a.atttypmod
+          union all
+          select b.typbasetype, b.typtypmod from d join pg_type b on b.oid = d.type where b.typtype = 'd')
+        select d.type, d.modifier from d join pg_type b on b.oid = d.type where b.typtype <> 'd') d
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'key', (
       select jsonb_agg(a.attname order by k.position)
@@ -360,9 +380,13 @@ const inspection = `
         order by q.attname, q.schema, q.name)
       from (${sequencesOfTable}) q),
     'before_triggers', (
-      select jsonb_agg(g.tgname order by g.tgname) from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+      select jsonb_agg(distinct g.tgname) from pg_trigger g join pg_proc f on f.oid = g.tgfoid
       join pg_namespace fn on fn.oid = f.pronamespace
-      where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled <> 'D' and (g.tgtype & 3) = 3 and fn.nspname <> 'vaivem'),
+      where g.tgrelid = any (${withPartitions}) and not g.tgisinternal and g.tgenabled <> 'D' and (g.tgtype & 3) = 3
+        and fn.nspname <> 'vaivem'),
+    'rules', (
+      select jsonb_agg(w.rulename order by w.rulename) from pg_rewrite w
+      where w.ev_class = c.oid and w.ev_enabled <> 'D' and w.ev_type in ('2', '3', '4')),
     'after_triggers', (
       select jsonb_agg(g.tgname order by g.tgname) from pg_trigger g join pg_proc f on f.oid = g.tgfoid
       join pg_namespace fn on fn.oid = f.pronamespace

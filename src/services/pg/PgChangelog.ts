@@ -134,7 +134,8 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           }))
         yield* options.turn ?? Effect.void
         const kept = yield* judge(tx, sql, claim, options)
-        const guarded = table.shapes[session.side].beforeTriggers.length > 0
+        const { beforeTriggers, rules } = table.shapes[session.side]
+        const guarded = beforeTriggers.length + rules.length > 0
         const merged = yield* mergeAnyhow(tx, sql, claim, { guarded, contested: kept.contested, seeds }).pipe(
           Effect.catchTag("RowRefused", (error) =>
             explainRefusal(tx, sql, table, error))
@@ -440,16 +441,22 @@ const raced = (session: PgSession, table: SyncedTable) =>
     message: `The app changed rows of ${display(table.name)} on the ${session.side} side while a batch was applied.`
   })
 
-const dropped = (session: PgSession, table: SyncedTable, rows: number) =>
-  new RowRefused({
+const dropped = (session: PgSession, table: SyncedTable, rows: number) => {
+  const { beforeTriggers, rules } = table.shapes[session.side]
+  const what = rows === 1 ? "the row" : `${rows} of the rows`
+  return new RowRefused({
     side: session.side,
     table: table.name,
     sqlState: "VV001",
     constraint: null,
     blockedBy: null,
-    message: `A BEFORE trigger of table ${display(table.name)} drops ${rows === 1 ? "the row" : `${rows} of the rows`} `
-      + `(it returns null). Triggers: ${table.shapes[session.side].beforeTriggers.join(", ")}.`
+    message: beforeTriggers.length > 0
+      ? `A BEFORE trigger of table ${display(table.name)} drops ${what} (it returns null). `
+        + `Triggers: ${beforeTriggers.join(", ")}.`
+      : `A rule of table ${display(table.name)} has something else done in the place of writing ${what}. `
+        + `Rules: ${rules.join(", ")}.`
   })
+}
 
 const isInstalled = (session: PgSession) =>
   Effect.map(

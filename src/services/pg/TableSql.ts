@@ -45,7 +45,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     key.map((column, index) => `${other}.${id(column)} ${op(index + 1)} ${alias}.${prefix}${index + 1}`).join(" and ")
   const tKeyTexts = `array[${key.map((column) => `t.${id(column)}::text`).join(", ")}]`
   const typeOf = (column: string) => shape.columns.find((found) => found.name === column)!
-  const keyTypes = key.map((column) => typeOf(column).type)
+  /** Without their domains, which may refuse the null that a key may be here at times. */
+  const keyTypes = key.map((column) => typeOf(column).plain)
   /**
    * Key columns whose integers are shorter here: a key that this side can't hold must still be staged, for its row to be
    * refused and its delete to find nothing.
@@ -63,13 +64,18 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     const k = key.indexOf(column)
     return k >= 0 ? `k${k + 1}` : `v${table.columns.indexOf(column)}`
   }
+  /** As it is in the stage, where what a delete doesn't bring is null: some domains refuse that. */
+  const emptiable = (column: string) => {
+    const { plain, type } = typeOf(column)
+    return `t.${id(column)}${plain === type ? "" : `::${plain}`}`
+  }
   const values = table.columns.filter((column) => !key.includes(column))
   const writable = values.filter((column) => typeOf(column).identity !== "always")
   /** Parts of the key that can be equal and still print differently, as 1.0 and 1.00 do: they are content too. */
   const inexact = key.filter((column) => printsVariously(typeOf(column)) && typeOf(column).identity === null)
   const compared = [...inexact, ...values]
   const sRow = compared.map((column) => `s.${staged(column)}`).join(", ")
-  const tRow = compared.map((column) => `t.${id(column)}`).join(", ")
+  const tRow = compared.map(emptiable).join(", ")
   const differs = compared.length === 0 ? "false" : `row(${tRow})::record *<> row(${sRow})::record`
   const equal = compared.length === 0 ? "true" : `row(${tRow})::record *= row(${sRow})::record`
   const assignments = writable.map((column) => `${id(column)} = s.${staged(column)}`)
@@ -77,7 +83,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const unique = compared.filter((column) => inexact.includes(column) || shape.uniqueColumns.includes(column))
   const uniqueDiffers = unique.length === 0
     ? "false"
-    : `row(${unique.map((column) => `t.${id(column)}`).join(", ")})::record *<> row(${
+    : `row(${unique.map(emptiable).join(", ")})::record *<> row(${
       unique.map((column) => `s.${staged(column)}`).join(", ")
     })::record`
   /** Unique columns that can be empty for a moment, while rows pass their values on to each other. */
@@ -308,7 +314,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       `create temp table ${stage} on commit drop as
       select 0 as n, 0::bigint as change_id, true as present, 0::bigint as stamp_us, now() as changed_at,
         0::smallint as bounces, ${wass("p")}, ${stagedKeys}, ${
-        values.length === 0 ? "" : `${values.map((column) => `t.${id(column)} as ${staged(column)}`).join(", ")}, `
+        values.length === 0 ? "" : `${values.map((column) => `${emptiable(column)} as ${staged(column)}`).join(", ")}, `
       }null::bigint as newest, null::text as verdict
       from ${pending} p, ${t} t with no data`,
     copyStage: (stage: string) => `copy pg_temp.${stage} (${stageColumns.join(", ")}) from stdin`,
