@@ -93,6 +93,22 @@ begin
 end
 $fn$;
 
+create function vaivem.identify_rows(p_stem text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+-- With a publication FOR ALL TABLES, rows of a table without a replica identity can't be deleted.
+declare
+  name text;
+begin
+  for name in
+    select c.relname from pg_class c
+    where c.relnamespace = 'vaivem'::regnamespace and c.relname in (p_stem || '_pending', p_stem || '_history')
+      and c.relreplident <> 'f'
+  loop
+    execute format('alter table vaivem.%I replica identity full', name);
+  end loop;
+end
+$fn$;
+
 create function vaivem.key_list(p_format text, p_columns text[], p_operators text[], p_separator text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $fn$
 -- The same, where %3$s is the column's operator.
@@ -192,6 +208,7 @@ begin
     values (p_schema, p_table, v_stem, p_key, v_types, '');
     v_adopted := vaivem.adopt(p_schema, p_table, v_stem, p_key, v_types);
   end if;
+  perform vaivem.identify_rows(v_stem);
   perform vaivem.make_view(p_schema, p_table, v_stem, p_key);
   if partitioned then
     perform vaivem.make_row_capture(target, v_stem, p_schema, p_table, p_key);
@@ -745,3 +762,6 @@ $body$$sql$, names || jsonb_build_object(
   end loop;
 end
 $fn$;
+
+alter table vaivem.pairs replica identity full;
+alter table vaivem.missed replica identity full;

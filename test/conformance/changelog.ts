@@ -1,6 +1,7 @@
 /** Conformance: the queue, claims and acknowledgements, the lease, and what a cycle asks. */
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
+import type { Renewal } from "../../src/domain/Tokens.ts"
 import type { ClaimRequest } from "../../src/services/Database.ts"
 import type { MakePair } from "./Pair.ts"
 import { keyIn, move, next, read, rowsOf, setUp, waiting } from "./Pair.ts"
@@ -281,5 +282,53 @@ export const changelog = (makePair: MakePair) => {
       assert.strictEqual(yield* external.database.purge([perfis.name], 0), 1)
       assert.strictEqual(yield* replit.database.purge([perfis.name], 0), 0)
       assert.deepStrictEqual(yield* waiting(replit, perfis), ["b"])
+    }))
+
+  it.scopedLive("tokens are renewed along with a question, a purge and the end of a cycle, and only if nobody else did", () =>
+    Effect.gen(function*() {
+      const { replit } = yield* setUp(makePair)
+      const { database } = replit
+      const [a, b, c] = ["a", "b", "c"].map((letter) => `${letter.repeat(8)}-0000-4000-8000-000000000000`) as [
+        string,
+        string,
+        string
+      ]
+      const tokens = (renewal?: Renewal) =>
+        Effect.map(
+          database.ask({ tables: [], ...(renewal === undefined ? {} : { renewal }) }),
+          ({ tokens: { next, own, peer } }) => ({ own, peer, next })
+        )
+      assert.deepStrictEqual(yield* tokens(), { own: null, peer: null, next: [] })
+      yield* database.purge([], 0, { announce: a })
+      assert.deepStrictEqual(yield* tokens(), { own: null, peer: null, next: [a] })
+      assert.deepStrictEqual(yield* database.finish(null, { ifOwn: null, own: b, announce: c }), { renewed: true })
+      assert.deepStrictEqual(yield* database.finish(null, { ifOwn: null, own: c }), { renewed: false })
+      assert.deepStrictEqual(yield* database.finish(null), { renewed: false })
+      assert.deepStrictEqual(yield* tokens({ ifOwn: c, peer: c }), { own: b, peer: null, next: [a, c] })
+      assert.deepStrictEqual(yield* tokens({ ifOwn: b, peer: a, forget: [a] }), { own: b, peer: a, next: [c] })
+      assert.isNotNull((yield* database.ask({ tables: [] })).tokens.renewedAtMs)
+    }))
+
+  it.scopedLive("a side that is taken as it is knows no contract, and what it had logged until then is no change any more", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      const { app, database } = replit
+      yield* app.insert(perfis.name, { id: "a" })
+      yield* app.insert(perfis.name, { id: "b" })
+      yield* app.changeKey(perfis.name, ["b"], ["c"])
+      yield* database.takeAsItIs(Date.parse("2999-01-01"), { own: "aaaaaaaa-0000-4000-8000-000000000000" })
+      assert.isNull(yield* database.recall(perfis.name))
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "c", "-b"])
+      const read1 = yield* read(replit, perfis, next("upserts"))
+      assert.deepStrictEqual(read1.map(({ changedAt, was }) => [changedAt, was]), [["-infinity", null], [
+        "-infinity",
+        null
+      ]])
+      const before = read1.map(({ changeId }) => changeId).reduce((x, y) => x > y ? x : y)
+      yield* app.insert(perfis.name, { id: "d" })
+      yield* database.takeAsItIs(Date.parse("2000-01-01"), {})
+      const [, , later] = yield* read(replit, perfis, next("upserts"))
+      assert.notStrictEqual(later!.changedAt, "-infinity")
+      assert.isTrue(later!.changeId > before)
     }))
 }

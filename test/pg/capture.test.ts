@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import * as Copy from "pg-copy-streams"
-import { assertConverged, moved, nothing, perfis, PgPair, type Synced, synced } from "../support/PgPair.ts"
+import { alone, assertConverged, moved, nothing, perfis, PgPair, type Synced, synced } from "../support/PgPair.ts"
 import { asAdmin, connect, freshRole } from "../support/TestPostgres.ts"
 
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz);"
@@ -283,4 +283,18 @@ layer(PgPair.layer, { excludeTestServices: true })("capture", (it) => {
       yield* sync.cycle
       yield* assertConverged(sync)
     }))
+
+  it.scoped("a publication of all tables, as replication to elsewhere has it, holds nothing up", () =>
+    alone(Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      for (const side of ["replit", "external"] as const) {
+        const admin = yield* connect(asAdmin(sync[side].url))
+        yield* admin.query("create publication tudo for all tables")
+      }
+      yield* sync.replit.query("insert into notas values (1, 'a'), (2, 'b')")
+      yield* sync.cycle
+      yield* sync.external.query("update notas set a = 'c' where id = 1; delete from notas where id = 2")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    })))
 })

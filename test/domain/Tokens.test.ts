@@ -1,0 +1,85 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FastCheck as fc, Random } from "effect"
+import type { Side } from "../../src/domain/Side.ts"
+import { noTokens, type Renewal, renewed, timeTravel, type Tokens } from "../../src/domain/Tokens.ts"
+import { makeRenewals } from "../../src/programs/timeTravel.ts"
+
+type Both = Record<Side, Tokens>
+
+/** Two sides, and cycles that renew their tokens a step at a time. */
+const makeWorld = (seed: string) => {
+  const both: Both = { replit: noTokens, external: noTokens }
+  let now = 0
+  let started = 0
+  const write = (side: Side, renewal: Renewal): boolean => {
+    const tokens = renewed(both[side], renewal, ++now)
+    if (tokens !== null) both[side] = tokens
+    return tokens !== null
+  }
+  /** The steps of one holder of the lease; each says whether there is another. */
+  const holder = (): () => boolean => {
+    const seen = { ...both }
+    const { announced, confirmed, settled, taken } = Effect.runSync(
+      makeRenewals(seen).pipe(Effect.withRandom(Random.make(`${seed} ${++started}`)))
+    )
+    const steps = [
+      () => write("external", announced),
+      () => write("replit", taken),
+      () => (write("external", confirmed), both.external.own === confirmed.own),
+      () => (write("replit", settled), false)
+    ]
+    return () => steps.shift()?.() ?? false
+  }
+  const cycle = () => {
+    const step = holder()
+    while (step());
+  }
+  return { both, holder, cycle }
+}
+
+describe("tokens", () => {
+  it.prop(
+    "match whatever the order in which holders of the lease that know nothing of each other take their steps, and wherever they stop",
+    [fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.boolean()), { maxLength: 60 }), fc.string()],
+    ([moves, seed]) => {
+      const { both, holder } = makeWorld(seed)
+      const holders: Array<(() => boolean) | undefined> = []
+      for (const [index, crashes] of moves) {
+        const step = holders[index] ??= holder()
+        if (crashes || !step()) holders[index] = undefined
+        assert.isNull(timeTravel(both))
+      }
+    }
+  )
+
+  it.prop(
+    "tell a side that was set back before the last cycle that wrote, however often, and which one it was",
+    [
+      fc.constantFrom<Side>("replit", "external"),
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 5 }),
+      fc.string()
+    ],
+    ([side, before, after, seed]) => {
+      const { both, cycle } = makeWorld(seed)
+      for (let n = 0; n < before; n++) cycle()
+      const backup = both[side]
+      for (let n = 0; n < after; n++) cycle()
+      both[side] = backup
+      const found = timeTravel(both)
+      assert.strictEqual(found?.side, side)
+      assert.isTrue(found!.remembersUntilMs! < found!.otherRemembersUntilMs!)
+    }
+  )
+
+  it.prop("say nothing of a side that was set back to the end of the last cycle: nothing is lost with it", [
+    fc.string()
+  ], ([seed]) => {
+    const { both, cycle } = makeWorld(seed)
+    cycle()
+    cycle()
+    const backup = { ...both }
+    assert.isNull(timeTravel(both))
+    assert.isNull(timeTravel({ ...both, replit: backup.replit }))
+  })
+})
