@@ -134,6 +134,7 @@ declare
   known boolean;
   intact boolean;
   v_adopted jsonb;
+  v_dropped bigint := 0;
   -- With all of this as it was, and the same fingerprint, there is nothing to do: no lock is taken, no trigger renewed.
   v_options text := jsonb_build_array(p_key, p_stamp, p_touch, (select p.side from vaivem.pairs p),
     (select max(m.version) from vaivem.migrations m));
@@ -188,6 +189,9 @@ begin
     if before.key_columns <> p_key or vaivem.queue_types(v_stem) is distinct from v_types
       and not (known and vaivem.widen(p_schema, p_table, v_stem, vaivem.queue_types(v_stem), v_types))
     then
+      if to_regclass(format('vaivem.%I', v_stem || '_pending')) is not null then
+        execute format('select count(*) from vaivem.%I where operation <> ''MARK''', v_stem || '_pending') into v_dropped;
+      end if;
       perform vaivem.drop_view(p_schema, p_table);
       execute format('drop table if exists vaivem.%I, vaivem.%I', v_stem || '_pending', v_stem || '_history');
     elsif before.relation <> target::oid then
@@ -226,7 +230,7 @@ begin
     fingerprint = vaivem.fingerprint(p_schema, p_table)
   where stem = v_stem;
   return jsonb_build_object('stem', v_stem, 'fingerprint', vaivem.fingerprint(p_schema, p_table), 'adopted', v_adopted,
-    'gone', '[]'::jsonb);
+    'gone', '[]'::jsonb, 'dropped', v_dropped);
 end
 $fn$;
 

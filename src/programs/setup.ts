@@ -6,6 +6,7 @@
 import { Effect, Random } from "effect"
 import type { Contract } from "../domain/contract.ts"
 import { contract } from "../domain/contract.ts"
+import { amount } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
@@ -196,6 +197,7 @@ const ready = Effect.fn("ready")(
     const isMeant = gone.length > 0 && found.replit.gone.join("\0") === found.external.gone.join("\0")
     if (gone.length > 0 && !isMeant && !acceptPartitions) return paused(table.name, partitionsGone(table, found))
     const captured = isMeant && !acceptPartitions ? yield* capture(true) : found
+    yield* tellDropped(table, captured)
     const known = yield* onBoth((database) => database.recall(table.name))
     const isKnown = known.replit?.contract === text && known.external?.contract === text
     const reconciled = isKnown ? null : yield* firstContact(table, known)
@@ -213,6 +215,16 @@ const ready = Effect.fn("ready")(
     } satisfies ReadyTable
   }
 )
+
+/** Comparing finds what is still there; a delete it can't find. */
+const tellDropped = ({ name }: SyncedTable, captured: Readonly<Record<Side, Captured>>) =>
+  Effect.forEach(sides.filter((side) => captured[side].dropped > 0), (side) =>
+    Effect.logWarning(
+      `The primary key of ${display(name)} changed on ${label(side)} while ${
+        amount(captured[side].dropped, "change")
+      } waited by the old one: both sides are compared instead. A row that was deleted there and not synced yet comes back: `
+        + "delete it again."
+    ), { discard: true })
 
 const partitionsGone = ({ name }: SyncedTable, captured: Readonly<Record<Side, Captured>>): string => {
   const table = display(name)

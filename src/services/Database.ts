@@ -125,6 +125,8 @@ export interface Captured {
   readonly fingerprint: string
   /** Partitions that were dropped or detached since: then nothing was done, unless that was accepted. */
   readonly gone: ReadonlyArray<string>
+  /** Changes that were pending by keys of other columns or types than the table has now, and could not be kept. */
+  readonly dropped: number
 }
 
 /** What one side remembers about a table of its pair. A table is reconciled when both sides remember the same contract. */

@@ -176,4 +176,22 @@ layer(PgPair.layer, { excludeTestServices: true })("a table that changes", (it) 
       yield* sync.cycle
       yield* assertConverged(sync)
     }))
+
+  it.scoped("promise 14: changes that waited by a key of other columns are compared instead, and how many is told", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        "create table notas (id integer primary key, inquilino integer not null default 1, a text)"
+      )
+      yield* sync.replit.query("insert into notas (id, a) values (1, 'a'), (2, 'b'), (3, 'c')")
+      yield* sync.cycle
+      yield* sync.replit.query("delete from notas where id = 1; update notas set a = 'z' where id = 2")
+      for (const side of ["replit", "external"] as const) {
+        yield* sync[side].query("alter table notas drop constraint notas_pkey, add primary key (id, inquilino)")
+      }
+      const table = yield* sync.table("notas")
+      assert.strictEqual((yield* sync.replit.database.capture(table, { touch: true })).dropped, 2)
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.replit.rows("notas"), ["(1,1,a)", "(2,1,z)", "(3,1,c)"])
+    }))
 })

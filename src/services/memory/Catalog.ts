@@ -50,7 +50,7 @@ export const make = (store: Store): Catalog => ({
       const state = tableOf(store, table)
       state.capture = { table, touch, fingerprint: "" }
       state.capture = { table, touch, fingerprint: fingerprintOf(state) }
-      return { adopted: null, fingerprint: state.capture.fingerprint, gone: [] }
+      return { adopted: null, fingerprint: state.capture.fingerprint, gone: [], dropped: 0 }
     })
   ),
   recall: Effect.fn("MemoryDatabase.recall")((name) => step(store, () => tableNamed(store, name).remembered)),

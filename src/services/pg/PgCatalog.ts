@@ -86,6 +86,7 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
         return {
           fingerprint: captured.fingerprint,
           gone: captured.gone,
+          dropped: captured.dropped ?? 0,
           adopted: captured.adopted === null
             ? null
             : { renamedTo: captured.adopted.renamed_to, keys: captured.adopted.keys }
@@ -184,6 +185,7 @@ interface WireCaptured {
   readonly fingerprint: string
   readonly adopted: { readonly renamed_to: string; readonly keys: number } | null
   readonly gone: ReadonlyArray<string>
+  readonly dropped?: number
 }
 
 /** What a wildcard of `SYNC_TABLES` means here. Asked before anything of ours is installed, so it is no function in `sql/`. */
