@@ -22,6 +22,8 @@ export interface Editor {
     boolean,
     SampleError | TestSqlError
   >
+  /** Gives one row other values in its unique columns. False when the schema refuses them, or nothing is there. */
+  readonly change: Editor["remove"]
   readonly edits: SampleWriter.SampleWriter["edits"]
 }
 
@@ -33,11 +35,23 @@ export const make = (pair: SamplePair, dice: Dice): Editor => {
   const inOrder = () => dice.chance(0.5) ? sides : sides.toReversed()
   // Most data of most apps is in the tables that nothing points to.
   const leaves = pair.tables.filter(({ children }) => children.length === 0)
+  const rowOf = (table: SampleTable, key: ReadonlyArray<string>): Row =>
+    Object.fromEntries(table.key.map((name, i) => [name, key[i]!]))
   return {
     edits: writer.edits,
+    change: (side, table, key) => {
+      const at = rows.place(side, table)
+      const changed = Effect.gen(function*() {
+        const fresh = yield* rows.fresh(at, { wholeKey: false })
+        const names = table.uniques.flat().filter((name) => !table.key.includes(name) && fresh[name] !== undefined)
+        if (names.length === 0) return yield* Effect.fail(new GivenUp())
+        yield* writer.update(at, rowOf(table, key), Object.fromEntries(names.map((name) => [name, fresh[name]!])))
+      })
+      return writer.transaction(at, changed)
+    },
     remove: (side, table, key) => {
       const at = rows.place(side, table)
-      const row = Object.fromEntries(table.key.map((name, i) => [name, key[i]!]))
+      const row = rowOf(table, key)
       const removed = Effect.filterOrFail(writer.remove(at, row), (count) => count > 0, () => new GivenUp())
       return writer.transaction(at, removed)
     },
