@@ -43,12 +43,21 @@ export const built: Effect.Effect<string, BenchError> = Effect.gen(function*() {
 
 /** Runs `--once` to its end; fails unless it exits with 0. */
 export const runOnce = (program: Program): Effect.Effect<Run, BenchError> =>
+  Effect.map(runCommand(program, ["--once"]), ({ run }) => run)
+
+/** Runs a command to its end and returns what it printed; fails unless it exits with `expected`. */
+export const runCommand = (
+  program: Program,
+  args: ReadonlyArray<string>,
+  expected = 0
+): Effect.Effect<{ readonly run: Run; readonly out: string }, BenchError> =>
   Effect.scoped(Effect.gen(function*() {
     const startedMs = yield* Clock.currentTimeMillis
-    const child = yield* start(program, ["--once"])
+    const child = yield* start(program, args)
     const said: Array<string> = []
+    const out: Array<string> = []
     child.stderr.on("data", (text) => said.push(String(text)))
-    child.stdout.resume()
+    child.stdout.on("data", (text) => out.push(String(text)))
     const peak = yield* Ref.make<number | null>(null)
     // The mark never falls, so what is read last is all but the last moments of a process that is about to end.
     yield* Effect.forkScoped(
@@ -58,8 +67,10 @@ export const runOnce = (program: Program): Effect.Effect<Run, BenchError> =>
     )
     const code = yield* exitCode(child)
     const ms = (yield* Clock.currentTimeMillis) - startedMs
-    if (code !== 0) return yield* new BenchError({ message: `\`--once\` ended with ${code}: ${said.join("").trim()}` })
-    return { ms, peakBytes: yield* Ref.get(peak) }
+    if (code !== expected) {
+      return yield* new BenchError({ message: `\`${args.join(" ")}\` ended with ${code}: ${said.join("").trim()}` })
+    }
+    return { run: { ms, peakBytes: yield* Ref.get(peak) }, out: out.join("") }
   }))
 
 /** Runs the service until the scope closes. Each take waits for a line of its output, which it prints per cycle. */

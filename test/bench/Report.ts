@@ -4,6 +4,7 @@ import { textTable } from "../../src/domain/TextTable.ts"
 import type { Capturing } from "./capturing.ts"
 import type { Idle } from "./idling.ts"
 import type { Run } from "./Program.ts"
+import type { Verified, Verifying } from "./verifying.ts"
 
 /** Rates are rows (or updates) a second; medians where there were several rounds. */
 export interface Report {
@@ -27,6 +28,8 @@ export interface Report {
   readonly few: Run
   readonly many: (Run & { readonly rows: number; readonly timesLonger: number }) | null
   readonly idle: Idle
+  /** Null in a quick run. */
+  readonly verified: Verifying | null
   readonly capture: Capturing
 }
 
@@ -46,8 +49,23 @@ export const floors = (report: Report): ReadonlyArray<Floor> => {
     atLeast("inserted rows a second", 25_000, Math.round(report.inserts)),
     ...atMost(`bytes of memory with ${count(report.rows)} rows pending`, memoryMax, report.few.peakBytes),
     ...atMost(`bytes of memory with ${count(report.many?.rows ?? 0)} rows pending`, memoryMax, report.many?.peakBytes),
+    ...ratioFloors(report.verified),
     ...atMost("round trips of an idle cycle to Replit", 1, report.idle.roundTrips.replit),
     ...atMost("round trips of an idle cycle to external", 1, report.idle.roundTrips.external)
+  ]
+}
+
+/** In hundredths of the yardstick, and in bytes. */
+const ratioFloors = (verified: Verifying | null): ReadonlyArray<Floor> => {
+  if (verified === null) return []
+  const { different, equal, yardstickMs } = verified
+  const most = (what: string, floor: number, measured: number) => ({ what, floor, measured, met: measured <= floor })
+  const hundredths = (ms: number) => Math.round((100 * ms) / yardstickMs)
+  return [
+    most("hundredths of the yardstick to verify equal rows", 150, hundredths(equal.ms)),
+    most("bytes to verify equal rows", 100_000, equal.bytes),
+    most("hundredths of the yardstick to find 100 rows that differ", 200, hundredths(different.ms)),
+    most("bytes to find 100 rows that differ", 1_000_000, different.bytes)
   ]
 }
 
@@ -83,10 +101,25 @@ export const reportText = (report: Report): string => {
         "Replit and external"
       ],
       ["an idle cycle: time", `${idle.latencyMs.toFixed(1)} ms`, "first question to last answer"],
+      ...verifiedLines(report.verified),
       ["updates of one row, not captured", rate(capture.without), "two clients"],
       ["updates of one row, captured", rate(capture.with), `${(capture.with / capture.without).toFixed(2)} of that`]
     ], { right: [1], cellMax: 80 })
   ].join("\n")
+}
+
+const verifiedLines = (verified: Verifying | null) => {
+  if (verified === null) return []
+  const { different, equal, rows, yardstickMs } = verified
+  const line = (what: string, it: Verified) => [
+    what,
+    duration(it.ms),
+    `${(it.ms / yardstickMs).toFixed(2)} of one look by SQL (${duration(yardstickMs)}); ${bytes(it.bytes)} moved`
+  ]
+  return [
+    line(`verify, ${count(rows)} equal rows`, equal),
+    line(`verify, ${count(rows)} rows, 100 differ`, different)
+  ]
 }
 
 /** A line for each floor that is missed; empty when none is. */

@@ -20,9 +20,11 @@ import type { Round } from "./moving.ts"
 import { moving, movingMany } from "./moving.ts"
 import { built } from "./Program.ts"
 import { floors, missedText, type Report, reportText } from "./Report.ts"
+import { verifying } from "./verifying.ts"
 
 const rows = 200_000
 const manyRows = 2_000_000
+const verifiedRows = 1_000_000
 
 const options = Effect.try({
   try: () =>
@@ -64,6 +66,8 @@ const measure = Effect.fn("measure")(function*(main: string, quick: boolean) {
   yield* Effect.logInfo("An idle service")
   const idle = yield* idling(servers, main, quick ? 3 : 5)
   yield* Effect.logInfo("Updates of one row with and without capture")
+  if (!quick) yield* Effect.logInfo(`${verifiedRows} rows verified`)
+  const verified = quick ? null : yield* verifying(servers, main, verifiedRows, 3)
   const capture = yield* capturing(servers, main, quick ? { rounds: 1, seconds: 2 } : { rounds: 3, seconds: 4 })
   return {
     machine: { cpus: Os.availableParallelism(), loadBefore, node: process.versions.node, postgres: facts.postgres },
@@ -79,6 +83,7 @@ const measure = Effect.fn("measure")(function*(main: string, quick: boolean) {
     few,
     many: many === null ? null : { ...many, rows: manyRows, timesLonger: (many.ms - idleMs) / (few.ms - idleMs) },
     idle,
+    verified,
     capture
   } satisfies Report
 }, Effect.scoped)
