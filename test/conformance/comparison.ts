@@ -191,7 +191,7 @@ export const comparison = (makePair: MakePair) => {
       )
       assert.strictEqual(removed, 1)
       const ids = (yield* replit.app.rows(perfis.name)).map(({ id }) => id)
-      assert.deepStrictEqual([ids.includes("a"), ids.includes("b"), ids.includes("c")], [true, false, true])
+      assert.deepStrictEqual(ids.filter((id) => /^[a-c]$/.test(id!)), ["a", "c"])
       // It is no change; what went with it is, and is kept as well.
       assert.deepStrictEqual(yield* waiting(replit, perfis), ["c"])
       assert.deepStrictEqual(yield* waiting(replit, itens), ["-b,1"])
