@@ -7,7 +7,7 @@ import { Console, Effect, HashMap } from "effect"
 import { demoCommand } from "./cli/demoCommand.ts"
 import type { Ended } from "./cli/Ended.ts"
 import { Host } from "./cli/Host.ts"
-import { checkCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
+import { checkCommand, planCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
 import { conflictsCommand, quarantineCommand } from "./cli/journal.ts"
 import { withPlainConsole } from "./cli/plainConsole.ts"
 import { probeCommand, runOnce, runService, setupCommand, teardownCommand } from "./cli/syncing.ts"
@@ -47,6 +47,7 @@ const command = Command.make(
   Command.withSubcommands([
     setupCommand,
     checkCommand,
+    planCommand,
     statusCommand,
     verifyCommand,
     conflictsCommand,
@@ -69,8 +70,10 @@ const footer = HelpDoc.blocks([
   HelpDoc.p([
     "vaivem --once",
     "vaivem check --json",
+    "vaivem plan --read-only",
     "vaivem setup --create-missing",
     "vaivem setup --split-ids",
+    "vaivem setup --prefer replit --missing keep",
     "vaivem probe --from external --table perfis",
     "vaivem verify --repair",
     "vaivem conflicts show 3f2a",

@@ -11,6 +11,7 @@ import { ids } from "./conformance/ids.ts"
 import { journal } from "./conformance/journal.ts"
 import type { MakePair } from "./conformance/Pair.ts"
 import { quarantine } from "./conformance/quarantine.ts"
+import { survey } from "./conformance/survey.ts"
 
 export type { MakePair, Member, Pair } from "./conformance/Pair.ts"
 export { ddl, tables } from "./conformance/Pair.ts"
@@ -35,6 +36,9 @@ export const suite = (name: string, makePair: MakePair) => {
     })
     describe("comparison", () => {
       comparison(makePair)
+    })
+    describe("survey", () => {
+      survey(makePair)
     })
     describe("journal", () => {
       journal(makePair)

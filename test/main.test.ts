@@ -11,7 +11,7 @@ import { asAdmin, connect, freshDatabase, freshPair, query } from "./support/Tes
 // Every start of the program takes a second, and several on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
-const commands = ["setup", "check", "status", "verify", "conflicts", "quarantine", "probe", "teardown", "demo"]
+const commands = ["setup", "check", "plan", "status", "verify", "conflicts", "quarantine", "probe", "teardown", "demo"]
 
 const perfis = "create table perfis (id text primary key, nome text, email text unique, updated_at timestamptz)"
 
@@ -73,6 +73,7 @@ describe("the command line", () => {
         ["--agora", /^Unknown option --agora; `--help` shows what there is\.\n$/],
         ["status --jsonn", /unknown argument: '--jsonn'/i],
         ["probe --from neon", /replit, external/],
+        ["setup --missing drop", /copy, keep, delete/],
         ["probe", /--from/],
         ["conflicts show", /<id>/]
       ] as const
@@ -494,6 +495,51 @@ describe("the service", () => {
       const lines = err.trim().split("\n").map((line) => JSON.parse(line))
       assert.isTrue(lines.some(({ logLevel, message }) => logLevel === "WARN" && /"bio"/.test(String(message))))
       assert.notInclude(out, "bio")
+    }))
+})
+
+describe("a first contact", () => {
+  it.scopedLive("is planned without a change, and done as somebody chose", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      for (const url of [replit, external]) yield* query(url, "insert into perfis (id, nome) values ('ana', 'Ana')")
+      yield* query(replit, "insert into perfis values ('bia', 'ours', null, '2024-01-01')")
+      yield* query(external, "insert into perfis values ('bia', 'theirs', null, '2024-02-01'), ('x', 'x', null, null)")
+
+      const [planned, shown] = yield* Effect.all([
+        run(["plan", "--json"], { env }),
+        run(["plan", "--read-only", "--show", "0"], { env })
+      ], { concurrency: 2 })
+      assert.strictEqual(planned.code, 0, planned.err)
+      assert.deepInclude(json(planned).tables[0].figures, {
+        setUp: false,
+        onlyOn: { replit: 0, external: 1 },
+        equal: 1,
+        different: 1
+      })
+      assert.match(
+        shown.out,
+        /^perfis\n {2}set up {12}not yet\n[^]*external wins 1[^]*1 more: --show[^]*Nothing was changed/
+      )
+      assert.notMatch(planned.out + shown.out, /theirs|ours/)
+      const [installed] = yield* query(replit, "select to_regnamespace('vaivem') as schema")
+      assert.deepStrictEqual(installed, { schema: null })
+
+      const deleting = ["setup", "--prefer", "replit", "--missing", "delete"]
+      refused(
+        yield* run(deleting, { env }),
+        2,
+        /Nothing was deleted[^]*perfis: 1 row on external that Replit lacks\nSay --yes/
+      )
+      const done = yield* run([...deleting, "--yes"], { env })
+      assert.strictEqual(done.code, 0, done.err)
+      assert.match(done.out, /^perfis: deleted 0 on Replit and 1 on external; `conflicts list` has them\n/)
+      assert.strictEqual((yield* run(["--once"], { env })).code, 0)
+      for (const url of [replit, external]) {
+        assert.deepStrictEqual(yield* rows(url), [{ id: "ana", nome: "Ana" }, { id: "bia", nome: "ours" }])
+      }
+      const again = yield* run(["setup", "--prefer", "external"], { env })
+      assert.match(again.out, /perfis: both sides met before, so --prefer and --missing left it alone\./)
     }))
 })
 

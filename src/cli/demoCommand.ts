@@ -38,7 +38,7 @@ const play = Effect.fnUntraced(function*(app: DemoApp.DemoApp) {
 }, Effect.scoped)
 
 const databasesOf = ({ targets }: DemoApp.DemoApp) =>
-  PgDatabase.layer.pipe(
+  PgDatabase.layer().pipe(
     Layer.provideMerge(SyncConfig.layer({
       replitUrl: targets.replit,
       externalUrl: targets.external,

@@ -1,15 +1,17 @@
-/** The commands that only look: `check`, `status`, `verify` (which repairs when asked to). */
+/** The commands that only look: `check`, `plan`, `status`, `verify` (which repairs when asked to). */
 import { Command, Options } from "@effect/cli"
 import { Console, Effect } from "effect"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import { check, checkExitCode } from "../programs/check.ts"
 import { makeCycle } from "../programs/cycle.ts"
+import { plan, planExitCode } from "../programs/plan.ts"
 import { status } from "../programs/status.ts"
 import { verify, verifyExitCode } from "../programs/verify.ts"
 import { checkText } from "./checkText.ts"
 import { endWith } from "./Ended.ts"
-import { live } from "./live.ts"
+import { live, liveReadOnly } from "./live.ts"
 import { json } from "./options.ts"
+import { planText } from "./planText.ts"
 import { statusText } from "./statusText.ts"
 import { verifyText } from "./verifyText.ts"
 
@@ -27,6 +29,32 @@ export const checkCommand = Command.make("check", { json }, (options) =>
     ),
     Command.provide(live)
   )
+
+const readOnly = Options.boolean("read-only").pipe(
+  Options.withDescription("With roles that may only read: that they could not set anything up is no problem then.")
+)
+
+const showRows = Options.integer("show").pipe(
+  Options.withDescription("How many rows that differ, and unique twins, to name, of each table."),
+  Options.withDefault(5)
+)
+
+export const planCommand = Command.make(
+  "plan",
+  { json, readOnly, show: showRows },
+  (options) =>
+    Effect.gen(function*() {
+      if (options.show < 0) return yield* new ActionNeeded({ message: "--show takes a number of keys, 0 or more." })
+      const planned = yield* plan(options)
+      yield* print(options.json, planned, planText)
+      yield* endWith(planExitCode(planned))
+    })
+).pipe(
+  Command.withDescription(
+    "Shows what a first run would do: rows on one side only, rows that differ and who wins. Changes nothing."
+  ),
+  Command.provide(liveReadOnly)
+)
 
 export const statusCommand = Command.make("status", { json }, (options) =>
   Effect.gen(function*() {

@@ -45,7 +45,9 @@ export const conflictText = (conflict: Conflict): string => {
     // What won is not kept of a row that was given up for whatever the other side has.
     textTable(won === null ? [heading, ...rows].map((row) => row.slice(0, 3)) : [heading, ...rows], { cellMax: 50 }),
     ...(lost === null ? ["The losing version was a delete."] : []),
-    ...(won === null && lost !== null && reason !== "discard" ? ["The winning version was a delete."] : [])
+    ...(won === null && lost !== null && reason !== "discard" && reason !== "first-contact"
+      ? ["The winning version was a delete."]
+      : [])
   ].join("\n")
 }
 
@@ -53,7 +55,8 @@ const reasons: Readonly<Record<string, string>> = {
   conflict: "changed on both sides",
   cascade: "deleted by a foreign key's cascade when its parent was deleted by the sync",
   discard: "given up with `quarantine discard`",
-  restore: "replaced by `conflicts restore`"
+  restore: "replaced by `conflicts restore`",
+  "first-contact": "only this side had it at the first contact, and `setup --missing delete` was said"
 }
 
 export const quarantineText = (entries: ReadonlyArray<Quarantined>): string =>

@@ -1,5 +1,6 @@
 /** What a command runs on: settings, log and both databases. Made after parsing, so that `--help` needs none of it. */
 import { Effect, Layer, Logger } from "effect"
+import type { SessionOptions } from "../services/pg/PgSession.ts"
 import * as PgDatabase from "../services/PgDatabase.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { Host } from "./Host.ts"
@@ -18,8 +19,14 @@ export const logger = (format: SyncConfig["Type"]["logFormat"]) =>
     )
   }))
 
+const make = (options: SessionOptions) =>
+  PgDatabase.layer(options).pipe(
+    Layer.provideMerge(Layer.unwrapEffect(Effect.map(SyncConfig, ({ logFormat }) => logger(logFormat)))),
+    Layer.provideMerge(SyncConfig.layerFromEnv())
+  )
+
 /** Both databases of the settings in the environment and `.env.sync`. */
-export const live = PgDatabase.layer.pipe(
-  Layer.provideMerge(Layer.unwrapEffect(Effect.map(SyncConfig, ({ logFormat }) => logger(logFormat)))),
-  Layer.provideMerge(SyncConfig.layerFromEnv())
-)
+export const live = make({})
+
+/** The same, and the servers themselves refuse whatever would write. */
+export const liveReadOnly = make({ readOnly: true })

@@ -1,11 +1,13 @@
 /** The commands that move rows: the service and `--once`, `setup`, `probe`, and `teardown`, which ends it all. */
 import { Command, Options, Prompt } from "@effect/cli"
-import { Console, Duration, Effect } from "effect"
-import { duration, list } from "../domain/Quantity.ts"
+import { Console, Duration, Effect, Ref } from "effect"
+import { amount, count, duration, list } from "../domain/Quantity.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
 import { contactLines } from "../programs/announce.ts"
+import type { Clearing, Missing } from "../programs/clearMissing.ts"
+import { totalOf } from "../programs/clearMissing.ts"
 import { makeCycle } from "../programs/cycle.ts"
 import { once } from "../programs/once.ts"
 import type { Probed } from "../programs/probe.ts"
@@ -56,21 +58,36 @@ const adopt = Options.boolean("adopt").pipe(
   Options.withDescription("Take both as they are after one was restored or replaced, and compare every row.")
 )
 
+const prefer = Options.choice("prefer", ["newest", ...sides]).pipe(
+  Options.withDescription("Whose rows win that differ at a table's first contact; newest is the table's own rule."),
+  Options.withDefault("newest")
+)
+
+const missing = Options.choice("missing", ["copy", "keep", "delete"]).pipe(
+  Options.withDescription("What becomes of rows that one side only has at a table's first contact."),
+  Options.withDefault("copy")
+)
+
+const yes = Options.boolean("yes").pipe(Options.withDescription("Don't ask."))
+
 export const setupCommand = Command.make(
   "setup",
-  { acceptPartitions, adopt, createMissing, splitIds: split },
+  { acceptPartitions, adopt, createMissing, missing, prefer, splitIds: split, yes },
   (options) =>
     Effect.gen(function*() {
-      const { acceptPartitions, adopt, createMissing } = options
+      const { acceptPartitions, adopt, createMissing, missing, prefer } = options
+      const clearing = missing === "delete" ? { confirm: yield* confirmMissing(options.yes) } : undefined
+      const choices = { prefer, missing: missing === "delete" ? "keep" as const : missing }
       const { done, ids, warnings } = yield* underLease(Effect.gen(function*() {
-        const done = yield* setup({ acceptPartitions, adopt, createMissing, strict: true })
+        const done = yield* setup({ acceptPartitions, adopt, createMissing, strict: true, choices, clearing })
         const tables = done.tables.map(({ table }) => table)
         const ids = options.splitIds ? yield* splitIds(tables) : null
         return { done, ids, warnings: [...done.warnings, ...(ids?.warnings ?? (yield* idWarnings(tables)))] }
       }))
       for (const warning of warnings) yield* Effect.logWarning(warning)
       for (const { problem } of done.paused) yield* Effect.logWarning(problem)
-      yield* Console.log([setUpText(done), ...(ids === null ? [] : splitText(ids))].join("\n"))
+      const isChosen = prefer !== "newest" || missing !== "copy"
+      yield* Console.log([setUpText(done, isChosen), ...(ids === null ? [] : splitText(ids))].join("\n"))
       const waits = done.paused.length > 0 || (ids?.columns ?? []).some(({ outcome }) => outcome === "impossible")
       yield* endWith(waits ? 3 : 0)
     })
@@ -81,10 +98,55 @@ export const setupCommand = Command.make(
   Command.provide(live)
 )
 
-const setUpText = ({ created, tables }: SetUp): string =>
+type ConfirmMissing = Clearing<Prompt.Prompt.Environment>["confirm"]
+
+/** Whoever agreed to a number is not asked for it again when the set-up has to be tried again. */
+const confirmMissing = Effect.fnUntraced(function*(yes: boolean) {
+  const { isTerminal } = yield* Host
+  const agreed = yield* Ref.make<number | null>(null)
+  const confirm: ConfirmMissing = (found) =>
+    Effect.gen(function*() {
+      const total = totalOf(found)
+      if (yes || (yield* Ref.get(agreed)) === total) return true
+      if (!isTerminal.stdin || !isTerminal.stdout) {
+        return yield* new ActionNeeded({
+          message: `Nothing was deleted. --missing delete would delete:\n${missingLines(found).join("\n")}\n`
+            + "Say --yes to delete them all the same; the journal keeps them, and `conflicts restore` brings them back."
+        })
+      }
+      yield* Console.log(`This would be deleted, and kept in the journal:\n${missingLines(found).join("\n")}`)
+      const typed = yield* Prompt.run(Prompt.text({ message: `Type ${total} to delete ${amount(total, "row")}:` }))
+        .pipe(
+          Effect.catchTag("QuitException", () => Effect.succeed(""))
+        )
+      if (typed.trim() !== String(total)) return false
+      yield* Ref.set(agreed, total)
+      return true
+    })
+  return confirm
+})
+
+const missingLines = (found: ReadonlyArray<Missing>): ReadonlyArray<string> =>
+  found.flatMap(({ rows, table }) =>
+    sides.flatMap((side) =>
+      rows[side] === 0 ?
+        [] :
+        [`${table}: ${amount(rows[side], "row")} on ${label(side)} that ${label(opposite(side))} lacks`]
+    )
+  )
+
+const setUpText = ({ cleared, created, tables }: SetUp, isChosen: boolean): string =>
   [
     ...created.map(({ side, table }) => `${display(table)}: created on ${label(side)}`),
+    ...cleared.map(({ rows, table }) =>
+      `${table}: deleted ${count(rows.replit)} on Replit and ${
+        count(rows.external)
+      } on external; \`conflicts list\` has them`
+    ),
     ...contactLines(tables),
+    ...tables.filter(({ isFirstContact }) => isChosen && !isFirstContact).map(({ table }) =>
+      `${display(table.name)}: both sides met before, so --prefer and --missing left it alone.`
+    ),
     `Set up: ${tables.length === 0 ? "no table" : list(tables.map(({ table }) => display(table.name)))}.`
   ].join("\n")
 
@@ -111,8 +173,6 @@ const probedText = ({ arrived, from, key, reason, table, tookMs }: Probed): stri
     ? `${row} arrived on ${label(opposite(from))} after ${duration(tookMs)}. It is removed on both sides again.`
     : `${row} did NOT arrive on ${label(opposite(from))}. ${reason ?? "See `status`."} It is removed again.`
 }
-
-const yes = Options.boolean("yes").pipe(Options.withDescription("Don't ask."))
 
 export const teardownCommand = Command.make("teardown", { table, yes }, (options) =>
   Effect.gen(function*() {

@@ -4,7 +4,7 @@
  * A staged row's columns are, in this order: number, change_id, present (`t` or `f`), stamp_us, changed_at, bounces,
  * was1 to wasn (the key that this one was changed from; `\N` when it wasn't), then `SyncedTable.columns`. The key's
  * columns among them are always filled, the others are `\N` when the row is absent. A digest's columns are hash, k1 to
- * kn.
+ * kn; a version's are hash, stamp_us, k1 to kn.
  *
  * Rows on their way from server to server are never looked into: the servers write and read these lines. Only the
  * memory form does, and whoever asks a claim for its keys.
@@ -38,6 +38,11 @@ export interface RowDigest {
   readonly key: Key
 }
 
+/** The same with the row's stamp, as in `Version`. */
+export interface RowVersion extends RowDigest {
+  readonly stampUs: bigint | null
+}
+
 /** The line of a staged row, its newline included. */
 export const encode = (row: StagedRow, keyColumns: number): string =>
   encodeLine([
@@ -54,6 +59,10 @@ export const encode = (row: StagedRow, keyColumns: number): string =>
 /** The line of a digest, its newline included. */
 export const encodeDigest = ({ hash, key }: RowDigest): string => encodeLine([hash, ...key])
 
+/** The line of a version, its newline included. */
+export const encodeVersion = ({ hash, key, stampUs }: RowVersion): string =>
+  encodeLine([hash, stampUs === null ? null : `${stampUs}`, ...key])
+
 /** Reads staged rows from bytes that are cut anywhere. A line that is no staged row of this table is a defect. */
 export const decode = (table: SyncedTable) => <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
   Effect.flatMap(Stream.runCollect(bytes), (chunks) => decodeChunks(table, chunks))
@@ -65,6 +74,10 @@ export const decodeChunks = (table: SyncedTable, chunks: Iterable<Uint8Array>) =
 /** Reads digests from bytes that are cut anywhere. */
 export const decodeDigests = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
   Effect.flatMap(Stream.runCollect(bytes), (chunks) => all(chunks, toDigest))
+
+/** Reads versions from bytes that are cut anywhere. */
+export const decodeVersions = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>) =>
+  Effect.flatMap(Stream.runCollect(bytes), (chunks) => all(chunks, toVersion))
 
 /** One line of COPY text format: fields between tabs, `\N` for null, special characters escaped, a newline at the end. */
 export const encodeLine = (fields: ReadonlyArray<string | null>): string =>
@@ -97,6 +110,11 @@ const toRow = (table: SyncedTable, fields: ReadonlyArray<string | null>): Staged
 
 const toDigest = ([hash, ...key]: ReadonlyArray<string | null>): RowDigest | null =>
   hash != null && key.length > 0 && key.every((text) => text !== null) ? { hash, key } : null
+
+const toVersion = ([hash, stampUs, ...key]: ReadonlyArray<string | null>): RowVersion | null => {
+  const digest = toDigest([hash ?? null, ...key])
+  return digest === null ? null : { ...digest, stampUs: stampUs == null ? null : BigInt(stampUs) }
+}
 
 const all = <A>(chunks: Iterable<Uint8Array>, read: (fields: ReadonlyArray<string | null>) => A | null) =>
   Effect.suspend(() => {

@@ -47,13 +47,19 @@ export interface FirstContact {
   readonly table: string
   readonly rows: Readonly<Record<Side, number>>
   readonly marked: Readonly<Record<Side, number>>
+  /** Rows that stay on one side, because a person said so. */
+  readonly left: Readonly<Record<Side, number>>
 }
 
-export const firstContactLine = ({ marked, rows, table }: FirstContact): string =>
+export const firstContactLine = ({ left, marked, rows, table }: FirstContact): string =>
   `${table}: compared ${amount(rows.replit, "row")} on Replit with ${count(rows.external)} on external; ${
-    marked.replit + marked.external === 0
+    marked.replit + marked.external + left.replit + left.external === 0
       ? "they are equal."
-      : `to be synced: ${count(marked.replit)} from Replit, ${count(marked.external)} from external.`
+      : `to be synced: ${count(marked.replit)} from Replit, ${count(marked.external)} from external${
+        left.replit + left.external === 0
+          ? "."
+          : `; left where they are: ${count(left.replit)} on Replit, ${count(left.external)} on external.`
+      }`
   }`
 
 const direction = (moved: DirectionCounts): string =>

@@ -25,7 +25,7 @@ export const warningsOf = (report: CycleReport): ReadonlyArray<string> => [
 
 /** What setting a table up found. */
 export const contactLines = (tables: ReadonlyArray<ReadyTable>): ReadonlyArray<string> =>
-  tables.flatMap(({ adopted, reconciled, table }) => [
+  tables.flatMap(({ adopted, left, reconciled, table }) => [
     ...adopted.map(({ keys, renamedTo, side }) =>
       `${display(table.name)}: took over the older changelog on ${label(side)} (kept as ${renamedTo}), with ${
         amount(keys, "unsynced change")
@@ -34,6 +34,7 @@ export const contactLines = (tables: ReadonlyArray<ReadyTable>): ReadonlyArray<s
     ...(reconciled === null ? [] : [firstContactLine({
       table: display(table.name),
       rows: reconciled.rows,
-      marked: { replit: reconciled.replit.marked, external: reconciled.external.marked }
+      marked: { replit: reconciled.replit.marked, external: reconciled.external.marked },
+      left
     })])
   ])

@@ -1,12 +1,13 @@
 /**
  * Compares a table's two sides and marks what differs as pending, so that an ordinary cycle makes them equal by the
- * conflict rule. First contact, `verify --repair` and a changed column set are all this program.
+ * conflict rule, or by what a person chose. First contact, `verify --repair` and a changed column set are all this program.
  *
  * Equal rows are never shipped. Both sides count and hash their rows in ranges of their hashed keys; ranges that differ are
  * divided, until few rows are left in them, whose keys and hashes are exchanged and compared inside the databases.
  */
 import { Effect, Ref, Stream } from "effect"
 import type { Side } from "../domain/Side.ts"
+import { opposite } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import type { Compared, Database, Digest, RangeSet } from "../services/Database.ts"
@@ -28,8 +29,18 @@ export interface ReconcileOptions {
   /** Whether to mark what differs, and whose version of a row that both have is meant to win where it isn't the rule's choice. */
   readonly mark: boolean
   readonly winner?: Side
+  /** What a person chose for a first contact; what is left out goes by the rule. */
+  readonly choices?: Choices
   /** Most differing keys to name, per side. */
   readonly sampleMax: number
+}
+
+/** What a person may say about rows that a first contact finds. */
+export interface Choices {
+  /** Whose version of rows that differ wins; the loser is journaled. `newest` is the table's own rule. */
+  readonly prefer?: "newest" | Side
+  /** What becomes of rows that one side lacks: copied there, or left where they are, unmarked. */
+  readonly missing?: "copy" | "keep"
 }
 
 /** Compares, and marks when asked to. */
@@ -48,7 +59,7 @@ export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, op
   if (first.differing.length === 0) {
     return { ...about, bytes: yield* Ref.get(bytes), replit: same, external: same } satisfies Reconciled
   }
-  const ranges = yield* narrow(table, first, bytes)
+  const ranges = rangesOf(yield* narrow(table, first, bytes))
   const compared = {
     replit: yield* compareSide(replit, external, table, ranges, options, bytes),
     external: yield* compareSide(external, replit, table, ranges, options, bytes)
@@ -56,11 +67,31 @@ export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, op
   return { ...about, ...compared, bytes: yield* Ref.get(bytes) } satisfies Reconciled
 })
 
+/** Deletes what only one side has and nobody changed meanwhile, and journals it. Returns how many rows of each side. */
+export const removeMissing = Effect.fn("removeMissing")(function*(table: SyncedTable) {
+  const replit = yield* ReplitDb
+  const external = yield* ExternalDb
+  const ranges = rangesOf(yield* differing(table))
+  if (ranges.only.length === 0) return { replit: 0, external: 0 }
+  const remove = (here: Database, there: Database) =>
+    Effect.scoped(Effect.flatMap(there.digests(table, ranges), (theirs) => here.removeOnlyHere(table, ranges, theirs)))
+  return { replit: yield* remove(replit, external), external: yield* remove(external, replit) }
+})
+
+/** Both sides' digests of all ranges, narrowed to those that differ. */
+export const differing = Effect.fn("differing")(function*(table: SyncedTable) {
+  const bytes = yield* Ref.make(0)
+  const first = yield* digestBoth(table, firstRanges, { of: 1, only: null }, bytes)
+  const rows = { replit: rowsIn(first.replit), external: rowsIn(first.external) }
+  return { ...(yield* narrow(table, first, bytes)), rows }
+})
+
 /** Whether nothing differs. */
 export const isEqual = ({ external, replit }: Reconciled): boolean =>
   replit.onlyHere + replit.different + external.onlyHere + external.different === 0
 
-interface Digested extends Readonly<Record<Side, ReadonlyMap<number, Digest>>> {
+/** What both sides have in ranges, and which of these differ. */
+export interface Digested extends Readonly<Record<Side, ReadonlyMap<number, Digest>>> {
   readonly of: number
   readonly differing: ReadonlyArray<number>
 }
@@ -82,19 +113,18 @@ const narrow = (
   table: SyncedTable,
   found: Digested,
   bytes: Ref.Ref<number>
-): Effect.Effect<RangeSet, SyncError, ReplitDb | ExternalDb> => {
+): Effect.Effect<Digested, SyncError, ReplitDb | ExternalDb> => {
   const all = Math.max(rowsIn(found.replit), rowsIn(found.external))
   const inDiffering = Math.max(
     ...[found.replit, found.external].map((digests) =>
       found.differing.reduce((sum, range) => sum + (digests.get(range)?.rows ?? 0), 0)
     )
   )
-  const ranges = { of: found.of, only: found.differing }
   if (inDiffering <= fewRows || inDiffering * 2 > all || inDiffering <= found.differing.length * division) {
-    return Effect.succeed(ranges)
+    return Effect.succeed(found)
   }
   return Effect.flatMap(
-    digestBoth(table, found.of * division, ranges, bytes),
+    digestBoth(table, found.of * division, rangesOf(found), bytes),
     // Nothing differs any more when a row changed on one side between the two looks; then there is nothing to compare.
     (closer) => narrow(table, closer, bytes)
   )
@@ -110,10 +140,20 @@ const compareSide = (
 ) =>
   Effect.scoped(Effect.gen(function*() {
     const theirs = yield* there.digests(table, ranges)
-    const mark = !options.mark ? "none" : options.winner === there.side ? "only-here" : "all"
     const counted = Stream.tap(theirs, ({ length }) => Ref.update(bytes, (sum) => sum + length))
-    return yield* here.compare(table, ranges, counted, { mark, sampleMax: options.sampleMax })
+    return yield* here.compare(table, ranges, counted, {
+      ...marking(here.side, options),
+      sampleMax: options.sampleMax
+    })
   }))
+
+const marking = (here: Side, { choices = {}, mark, winner }: ReconcileOptions) => {
+  if (!mark) return { mark: "none" } as const
+  if (winner === opposite(here)) return { mark: "only-here" } as const
+  return { mark: choices.missing === "keep" ? "different" : "all", wins: choices.prefer === here } as const
+}
+
+const rangesOf = ({ differing, of }: Digested) => ({ of, only: differing })
 
 /** About 23 kB of digests from each side. */
 const firstRanges = 512

@@ -13,20 +13,22 @@ import type { SyncedTable } from "../domain/SyncedTable.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
-import type { Captured, Database, Inspected, Remembered } from "../services/Database.ts"
+import type { Captured, Compared, Database, Inspected, Remembered } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
+import type { Clearing, Missing } from "./clearMissing.ts"
+import { clearMissing, isFirstContact } from "./clearMissing.ts"
 import { onBoth } from "./databases.ts"
 import { pair } from "./pair.ts"
 import type { Paused } from "./pass.ts"
-import type { Reconciled } from "./reconcile.ts"
+import type { Choices, Reconciled } from "./reconcile.ts"
 import { reconcile } from "./reconcile.ts"
 import { sayProgress } from "./sayProgress.ts"
 import { adopt, refuseTimeTravel, tokensOf } from "./timeTravel.ts"
 import { wanted } from "./wanted.ts"
 
-export interface SetupOptions {
+export interface SetupOptions<R = never> {
   /** Create a table that is on one side only (`setup --create-missing`). */
   readonly createMissing: boolean
   /** Compare tables again whose partitions are gone, though their rows then come back (`setup --accept-partitions`). */
@@ -38,6 +40,10 @@ export interface SetupOptions {
    * the others go on.
    */
   readonly strict: boolean
+  /** What a person chose for rows that a first contact finds (`setup --prefer`, `--missing copy|keep`). */
+  readonly choices?: Choices
+  /** Delete rows that one side lacks, at a first contact (`setup --missing delete`). */
+  readonly clearing?: Clearing<R> | undefined
   /** What this process set up before and what both sides still have as it was: it is left alone. Without: all is looked at. */
   readonly known?: Known | null
 }
@@ -53,6 +59,8 @@ export interface SetUp {
   readonly paused: ReadonlyArray<Paused>
   readonly warnings: ReadonlyArray<string>
   readonly created: ReadonlyArray<{ readonly table: TableName; readonly side: Side }>
+  /** What `clearing` deleted. */
+  readonly cleared: ReadonlyArray<Missing>
 }
 
 /** A table with capture on both sides, reconciled. */
@@ -62,11 +70,15 @@ export interface ReadyTable {
   readonly fingerprints: Readonly<Record<Side, string>>
   /** Null when it was reconciled before. */
   readonly reconciled: Reconciled | null
+  /** Whether both sides were compared for the first time: only then do `SetupOptions.choices` concern it. */
+  readonly isFirstContact: boolean
+  /** Rows that were left on one side, as `choices` said. */
+  readonly left: Readonly<Record<Side, number>>
   readonly adopted: ReadonlyArray<{ readonly side: Side } & NonNullable<Captured["adopted"]>>
 }
 
 /** Sets up the tables of the settings. */
-export const setup = Effect.fn("setup")(function*(options: SetupOptions) {
+export const setup = Effect.fn("setup")(function*<R = never>(options: SetupOptions<R>) {
   const isFirst = (options.known ?? null) === null
   if (isFirst) yield* refuseSameDatabase
   const before = yield* wanted
@@ -82,6 +94,8 @@ export const setup = Effect.fn("setup")(function*(options: SetupOptions) {
     if (options.adopt === true) yield* adopt
     else yield* refuseTimeTravel(yield* tokensOf)
   }
+  const fitting = contracts.flatMap(({ found }) => found._tag === "Fits" ? [found.table] : [])
+  const cleared = options.clearing === undefined ? [] : yield* clearMissing(fitting, options.clearing)
   const made = yield* Effect.forEach(
     contracts,
     ({ found, name }) =>
@@ -97,6 +111,7 @@ export const setup = Effect.fn("setup")(function*(options: SetupOptions) {
     names,
     tables: names.flatMap((name) => tables.get(display(name)) ?? []),
     created,
+    cleared,
     paused: made.flatMap((it) => "problem" in it ? [it] : []),
     warnings: [...notes, ...contracts.flatMap(({ found }) => found._tag === "Fits" ? found.warnings : [])]
   } satisfies SetUp
@@ -122,10 +137,13 @@ const refuseUnfit = Effect.fn("refuseUnfit")(
 
 const paused = (name: TableName, problem: string): Paused => ({ table: display(name), problem })
 
-/** What both catalogs say about the tables, and whether they fit. Changes nothing. */
-export const inspectBoth = Effect.fn("inspectBoth")(function*(names: ReadonlyArray<TableName>) {
+/** What both catalogs say about the tables, and whether they fit. Changes nothing. A `reader` need not own them. */
+export const inspectBoth = Effect.fn("inspectBoth")(function*(
+  names: ReadonlyArray<TableName>,
+  by: "owner" | "reader" = "owner"
+) {
   const config = yield* SyncConfig
-  const inspected = yield* onBoth((database) => database.inspect(names))
+  const inspected = yield* onBoth((database) => database.inspect(names, by))
   return names.map((name, index): { readonly name: TableName; readonly found: Contract } => {
     const [replit, external] = [inspected.replit[index]!, inspected.external[index]!]
     if (replit._tag === "Unfit" || external._tag === "Unfit") {
@@ -166,18 +184,21 @@ const unfit = (replit: Inspected, external: Inspected): string => {
  * While the service runs, a table that can't be set up waits alone: the others have nothing to do with it. So does one
  * that a wildcard takes in, from the start.
  */
-const readyOrPaused = Effect.fn("readyOrPaused")(function*(table: SyncedTable, text: string, options: SetupOptions) {
-  const { strict } = options
-  const isNamed = (yield* SyncConfig).tables.some((name) => display(name) === display(table.name))
-  return yield* ready(table, text, options).pipe(
-    Effect.retry({ times: 2, while: ({ _tag }) => _tag === "Contended" && !strict }),
-    Effect.catchIf(
-      ({ _tag }) =>
-        _tag === "Contended" ? !strict : _tag !== "Unavailable" && _tag !== "LeaseTaken" && !(strict && isNamed),
-      ({ _tag, message }) => Effect.succeed(paused(table.name, _tag === "Contended" ? inUse(table, message) : message))
+const readyOrPaused = Effect.fn("readyOrPaused")(
+  function*<R>(table: SyncedTable, text: string, options: SetupOptions<R>) {
+    const { strict } = options
+    const isNamed = (yield* SyncConfig).tables.some((name) => display(name) === display(table.name))
+    return yield* ready(table, text, options).pipe(
+      Effect.retry({ times: 2, while: ({ _tag }) => _tag === "Contended" && !strict }),
+      Effect.catchIf(
+        ({ _tag }) =>
+          _tag === "Contended" ? !strict : _tag !== "Unavailable" && _tag !== "LeaseTaken" && !(strict && isNamed),
+        ({ _tag, message }) =>
+          Effect.succeed(paused(table.name, _tag === "Contended" ? inUse(table, message) : message))
+      )
     )
-  )
-})
+  }
+)
 
 const inUse = ({ name }: SyncedTable, message: string) =>
   `Table ${
@@ -187,7 +208,8 @@ const inUse = ({ name }: SyncedTable, message: string) =>
 
 /** Captures on both sides first, and only then compares: what changes meanwhile is pending already. */
 const ready = Effect.fn("ready")(
-  function*(table: SyncedTable, text: string, { acceptPartitions = false }: SetupOptions) {
+  function*<R>(table: SyncedTable, text: string, options: SetupOptions<R>) {
+    const { acceptPartitions = false } = options
     const { touch } = yield* SyncConfig
     const capture = (accept: boolean) =>
       onBoth((database) => database.capture(table, { touch, acceptPartitions: accept }))
@@ -200,7 +222,9 @@ const ready = Effect.fn("ready")(
     yield* tellDropped(table, captured)
     const known = yield* onBoth((database) => database.recall(table.name))
     const isKnown = known.replit?.contract === text && known.external?.contract === text
-    const reconciled = isKnown ? null : yield* firstContact(table, known)
+    const isFirst = isFirstContact(known)
+    const choices = isFirst ? choicesOf(options) : {}
+    const reconciled = isKnown ? null : yield* compareAndMark(table, known, choices)
     const remembered = { contract: text, columns: columnsOf(table) }
     // Also when only one side's columns changed: who had a column first must be known when the other side gets it too.
     if (!isKnown || !sides.every((side) => hasColumns(known[side], remembered.columns))) {
@@ -211,6 +235,11 @@ const ready = Effect.fn("ready")(
       contract: text,
       fingerprints: { replit: captured.replit.fingerprint, external: captured.external.fingerprint },
       reconciled,
+      isFirstContact: isFirst,
+      left: {
+        replit: leftOn(reconciled?.replit, choices),
+        external: leftOn(reconciled?.external, choices)
+      },
       adopted: sides.flatMap((side) => captured[side].adopted === null ? [] : [{ side, ...captured[side].adopted }])
     } satisfies ReadyTable
   }
@@ -239,13 +268,24 @@ const partitionsGone = ({ name }: SyncedTable, captured: Readonly<Record<Side, C
     + "rows away there, or mean to have them back, and run `setup --accept-partitions`."
 }
 
-const firstContact = Effect.fn("firstContact")(function*(
+/** What was to be deleted is gone; a row that is still alone was written meanwhile, and goes its own way. */
+const choicesOf = <R>({ choices = {}, clearing }: SetupOptions<R>): Choices =>
+  clearing === undefined ? choices : { ...choices, missing: "keep" }
+
+/** All that is neither marked nor pending. */
+const leftOn = (compared: Compared | undefined, { missing }: Choices): number =>
+  compared === undefined || missing !== "keep"
+    ? 0
+    : compared.onlyHere + compared.different - compared.marked - compared.pending
+
+const compareAndMark = Effect.fn("compareAndMark")(function*(
   table: SyncedTable,
-  known: Readonly<Record<Side, Remembered | null>>
+  known: Readonly<Record<Side, Remembered | null>>,
+  choices: Choices
 ) {
   const winner = hadTheNewColumns(table, known)
   yield* Effect.logInfo("Comparing both sides").pipe(Effect.annotateLogs({ table: display(table.name) }))
-  return yield* reconcile(table, { mark: true, sampleMax: 0, ...(winner === null ? {} : { winner }) }).pipe(
+  return yield* reconcile(table, { mark: true, sampleMax: 0, choices, ...(winner === null ? {} : { winner }) }).pipe(
     sayProgress(`Comparing both sides of ${display(table.name)}`)
   )
 })

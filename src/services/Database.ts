@@ -14,7 +14,7 @@ import type { SyncError } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import type { Renewal, Tokens } from "../domain/Tokens.ts"
 
-export interface Database extends Catalog, Changelog, Comparison, Journal {
+export interface Database extends Catalog, Changelog, Comparison, Survey, Journal {
   readonly side: Side
 }
 
@@ -31,8 +31,14 @@ export interface Catalog {
   readonly sees: (number: bigint) => Effect.Effect<boolean, SyncError>
   /** What these schemas hold that a wildcard of `SYNC_TABLES` means, by name; see `Listed`. One round trip. */
   readonly list: (schemas: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Listed>, SyncError>
-  /** Describes tables by name, in the order asked; what can't be described is said in `problem`. */
-  readonly inspect: (names: ReadonlyArray<TableName>) => Effect.Effect<ReadonlyArray<Inspected>, SyncError>
+  /**
+   * Describes tables by name, in the order asked; what can't be described is said in `problem`. For a `reader` the tables
+   * may be another role's, if it may read them; for the `owner`, who is to sync them, they may not. Default `owner`.
+   */
+  readonly inspect: (
+    names: ReadonlyArray<TableName>,
+    by?: "owner" | "reader"
+  ) => Effect.Effect<ReadonlyArray<Inspected>, SyncError>
   /** Applies missing migrations of `sql/`. Many at once are fine. Refuses a `vaivem` schema that is not ours. */
   readonly install: Effect.Effect<void, SyncError>
   /** Who this database is and who its peer is; null when nothing of ours is installed. */
@@ -348,14 +354,28 @@ export interface Comparison {
   ) => Effect.Effect<Stream.Stream<Uint8Array, SyncError>, SyncError, Scope.Scope>
   /**
    * Compares own rows of the ranges with the other side's digests. With `mark`, keys that differ (or only those that
-   * the other side lacks) become pending here, as marks that lose to any real change (changed_at = -infinity).
+   * the other side lacks, or only those that both have) become pending here, as marks that lose to any real change
+   * (changed_at = -infinity). With `wins`, those that both have are marked as changed now: they win against marks.
    */
   readonly compare: (
     table: SyncedTable,
     ranges: RangeSet,
     theirs: Stream.Stream<Uint8Array, SyncError>,
-    options: { readonly mark: "all" | "only-here" | "none"; readonly sampleMax: number }
+    options: {
+      readonly mark: "all" | "only-here" | "different" | "none"
+      readonly wins?: boolean
+      readonly sampleMax: number
+    }
   ) => Effect.Effect<Compared, SyncError>
+  /**
+   * Deletes own rows of the ranges that the other side lacks and that have no change pending here. In the same transaction
+   * they are journaled, whole, as `first-contact`. They are no changes: nothing of it travels. Returns how many.
+   */
+  readonly removeOnlyHere: (
+    table: SyncedTable,
+    ranges: RangeSet,
+    theirs: Stream.Stream<Uint8Array, SyncError>
+  ) => Effect.Effect<number, SyncError>
 }
 
 export interface Digest {
@@ -383,6 +403,39 @@ export interface Compared {
     { readonly key: Key; readonly kind: "only-here" | "different"; readonly pending: boolean }
   >
   readonly marked: number
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Survey: what a first contact would meet. Reads only, and needs nothing of ours in the database.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Survey {
+  /** Key, hash and stamp of each row of the ranges, in the wire form of domain/StagedRow.ts. */
+  readonly versions: (
+    table: SyncedTable,
+    ranges: RangeSet
+  ) => Effect.Effect<Stream.Stream<Uint8Array, SyncError>, SyncError, Scope.Scope>
+  /** Rows by their keys, compared as the primary key compares; those that aren't there are left out. */
+  readonly lookUp: (table: SyncedTable, keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyArray<LookedUp>, SyncError>
+  /** Own rows of other keys that have the same value in a unique index, which two rows may not have. */
+  readonly twins: (table: SyncedTable, rows: ReadonlyArray<LookedUp>) => Effect.Effect<Twins, SyncError>
+  /** What a row takes on its way, on average of the first few; null when there is none. */
+  readonly rowBytes: (table: SyncedTable) => Effect.Effect<number | null, SyncError>
+}
+
+export interface LookedUp {
+  /** Place of the key that was asked for, from 0. */
+  readonly asked: number
+  /** As the row has it: equal keys may be written in another way. */
+  readonly key: Key
+  /** Texts of the columns that unique indexes of either side are made of, as far as they travel, by name. */
+  readonly texts: Readonly<Record<string, string | null>>
+}
+
+export interface Twins {
+  readonly found: ReadonlyArray<{ readonly index: string; readonly here: Key; readonly there: Key }>
+  /** Unique indexes that could not be looked at: made of columns that don't travel, or of types that differ. */
+  readonly skipped: ReadonlyArray<string>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -445,7 +498,7 @@ export interface Conflict {
   readonly lostSide: Side
   readonly table: TableName
   readonly key: Key
-  /** `conflict`, `cascade`, `discard`, `restore`. */
+  /** `conflict`, `cascade`, `discard`, `restore`, `first-contact`. */
   readonly reason: string
   readonly policy: string | null
   /** Column texts; null when the losing version was a delete. */

@@ -23,6 +23,7 @@ import type { PendingKey } from "./memory/Queue.ts"
 import { pendingKeys } from "./memory/Queue.ts"
 import type { Store } from "./memory/Store.ts"
 import * as MemoryStore from "./memory/Store.ts"
+import * as Survey from "./memory/Survey.ts"
 
 /** A server in memory, with one database. */
 export interface MemoryServer {
@@ -70,6 +71,7 @@ const connect = (store: Store): Database => {
     ...Catalog.make(store),
     ...Changelog.make(connection),
     ...Comparison.make(store),
+    ...Survey.make(store),
     ...Journal.make(store)
   }
 }

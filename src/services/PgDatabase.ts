@@ -1,4 +1,4 @@
-/** `Database` on PostgreSQL: four parts over one session. Building it opens no connection. */
+/** `Database` on PostgreSQL: five parts over one session. Building it opens no connection. */
 import { FileSystem, Path } from "@effect/platform"
 import { Effect, Layer } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
@@ -10,14 +10,16 @@ import * as PgCatalog from "./pg/PgCatalog.ts"
 import * as PgChangelog from "./pg/PgChangelog.ts"
 import * as PgComparison from "./pg/PgComparison.ts"
 import * as PgJournal from "./pg/PgJournal.ts"
+import type { SessionOptions } from "./pg/PgSession.ts"
 import * as PgSession from "./pg/PgSession.ts"
+import * as PgSurvey from "./pg/PgSurvey.ts"
 import * as Stems from "./pg/Stems.ts"
 import { ReplitDb } from "./ReplitDb.ts"
 import { SyncConfig } from "./SyncConfig.ts"
 
 /** A database behind a connection target, until the scope closes. */
-export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTarget) {
-  const session = yield* PgSession.make(target)
+export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTarget, options: SessionOptions = {}) {
+  const session = yield* PgSession.make(target, options)
   const stems = Stems.make(session)
   const migrations = yield* readMigrations
   return {
@@ -25,15 +27,17 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
     ...PgCatalog.make(session, stems, migrations),
     ...PgChangelog.make(session, stems),
     ...PgComparison.make(session, stems),
+    ...PgSurvey.make(session, stems),
     ...PgJournal.make(session, stems)
   } satisfies Database
 })
 
 /** Both databases of the settings. */
-export const layer = Layer.merge(
-  Layer.scoped(ReplitDb, Effect.flatMap(SyncConfig, ({ replitUrl }) => make(replitUrl))),
-  Layer.scoped(ExternalDb, Effect.flatMap(SyncConfig, ({ externalUrl }) => make(externalUrl)))
-)
+export const layer = (options: SessionOptions = {}) =>
+  Layer.merge(
+    Layer.scoped(ReplitDb, Effect.flatMap(SyncConfig, ({ replitUrl }) => make(replitUrl, options))),
+    Layer.scoped(ExternalDb, Effect.flatMap(SyncConfig, ({ externalUrl }) => make(externalUrl, options)))
+  )
 
 /** The numbered files of `sql/`, which lies beside `dist/` and beside `src/`. */
 export const readMigrations = Effect.gen(function*() {

@@ -13,7 +13,7 @@ const compare = (
   here: Database,
   there: Database,
   table: SyncedTable,
-  mark: "all" | "only-here" | "none" = "none",
+  mark: "all" | "only-here" | "different" | "none" = "none",
   ranges: RangeSet = all
 ) =>
   Effect.scoped(
@@ -128,6 +128,85 @@ export const comparison = (makePair: MakePair) => {
       assert.deepStrictEqual(others, [])
       assert.deepInclude(conflict!.lost, { id: "a", nome: "theirs" })
       for (const side of [replit, external]) assert.deepStrictEqual(yield* waiting(side, perfis), [])
+    }))
+
+  it.scopedLive("marking only what both have leaves alone what one side lacks", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      yield* differing(ready)
+      assert.strictEqual((yield* compare(replit.database, external.database, perfis, "different")).marked, 1)
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a"])
+    }))
+
+  it.scopedLive("a mark that wins beats the other side's mark, whatever the stamps say, and the loser is journaled", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      yield* differing(ready)
+      const marked = (here: Database, there: Database, wins: boolean) =>
+        Effect.scoped(
+          Effect.flatMap(
+            there.digests(perfis, all),
+            (theirs) => here.compare(perfis, all, theirs, { mark: "all", wins, sampleMax: 0 })
+          )
+        )
+      yield* marked(external.database, replit.database, true)
+      yield* marked(replit.database, external.database, false)
+      yield* settleAll(ready)
+      const rows = yield* external.app.rows(perfis.name)
+      assert.deepStrictEqual(yield* replit.app.rows(perfis.name), rows)
+      assert.deepStrictEqual([rows.length, rows[0]!["nome"]], [14, "theirs"])
+      const [conflict] = yield* replit.database.conflicts({ limit: 9 })
+      assert.deepInclude(conflict!.lost, { id: "a", nome: "ours" })
+    }))
+
+  it.scopedLive("a change made after it beats even a mark that wins, if the rule says so", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      yield* differing(ready)
+      const theirs = replit.database.digests(perfis, all)
+      yield* Effect.scoped(Effect.flatMap(
+        theirs,
+        (digests) => external.database.compare(perfis, all, digests, { mark: "all", wins: true, sampleMax: 0 })
+      ))
+      yield* replit.app.update(perfis.name, ["a"], { nome: "ours, later" })
+      yield* settleAll(ready)
+      assert.strictEqual((yield* external.app.rows(perfis.name))[0]!["nome"], "ours, later")
+    }))
+
+  it.scopedLive("removing what the other side lacks journals it whole, and leaves what changed meanwhile", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, itens, perfis, replit } = ready
+      yield* differing(ready)
+      yield* replit.app.update(perfis.name, ["c"], { nome: "pending" })
+      yield* replit.app.insert(itens.name, { perfil_id: "b", numero: "1", texto: "child" })
+      const removed = yield* Effect.scoped(
+        Effect.flatMap(
+          external.database.digests(perfis, all),
+          (theirs) => replit.database.removeOnlyHere(perfis, all, theirs)
+        )
+      )
+      assert.strictEqual(removed, 1)
+      const ids = (yield* replit.app.rows(perfis.name)).map(({ id }) => id)
+      assert.deepStrictEqual(ids.filter((id) => /^[a-c]$/.test(id!)), ["a", "c"])
+      // It is no change; what went with it is, and is kept as well.
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["c"])
+      assert.deepStrictEqual(yield* waiting(replit, itens), ["-b,1"])
+      const kept = yield* replit.database.conflicts({ limit: 9 })
+      assert.deepStrictEqual(kept.map(({ key, reason }) => [reason, ...key]).sort(), [
+        ["cascade", "b", "1"],
+        ["first-contact", "b"]
+      ])
+      const { id, lost, won } = kept.find(({ reason }) => reason === "first-contact")!
+      assert.deepInclude(lost, { id: "b", nome: null })
+      assert.isNull(won)
+      yield* replit.database.restore(perfis, id)
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b", "c"])
+      yield* settleAll(ready)
+      assert.isTrue((yield* external.app.rows(perfis.name)).some((row) => row["id"] === "b"))
     }))
 
   it.scopedLive("a mark is older than any change, also without a stamp column", () =>

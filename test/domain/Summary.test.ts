@@ -45,10 +45,15 @@ describe("the summary of a cycle", () => {
 describe("a first contact", () => {
   it("says what was compared and what is to be synced", () => {
     const rows = { replit: 1000, external: 1 }
+    const none = { replit: 0, external: 0 }
     assert.strictEqual(
-      firstContactLine({ table: "perfis", rows, marked: { replit: 999, external: 0 } }),
+      firstContactLine({ table: "perfis", rows, marked: { replit: 999, external: 0 }, left: none }),
       "perfis: compared 1,000 rows on Replit with 1 on external; to be synced: 999 from Replit, 0 from external."
     )
-    assert.match(firstContactLine({ table: "p", rows, marked: { replit: 0, external: 0 } }), /they are equal\.$/)
+    assert.match(firstContactLine({ table: "p", rows, marked: none, left: none }), /they are equal\.$/)
+    assert.match(
+      firstContactLine({ table: "p", rows, marked: none, left: { replit: 0, external: 1 } }),
+      /from external; left where they are: 0 on Replit, 1 on external\.$/
+    )
   })
 })

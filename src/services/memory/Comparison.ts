@@ -8,6 +8,8 @@ import { compareKeys, idOfKey } from "./MemoryTable.ts"
 import { mark, pendingOf } from "./Queue.ts"
 import type { Store } from "./Store.ts"
 import { step, tableOf } from "./Store.ts"
+import * as Timestamp from "./Timestamp.ts"
+import { transact } from "./Transaction.ts"
 
 export const make = (store: Store): Comparison => ({
   digest: Effect.fn("MemoryDatabase.digest")((table, of, within) =>
@@ -24,7 +26,13 @@ export const make = (store: Store): Comparison => ({
     const { schema } = yield* step(store, () => tableOf(store, table))
     const digests = yield* StagedRow.decodeDigests(theirs)
     const hashes = new Map(digests.map(({ hash, key }) => [idOfKey(schema, table.key, key), hash]))
-    return yield* step(store, () => compare(store, table, ranges, hashes, options))
+    return yield* step(store, (nowUs) => compare(store, table, ranges, hashes, options, nowUs))
+  }),
+  removeOnlyHere: Effect.fn("MemoryDatabase.removeOnlyHere")(function*(table, ranges, theirs) {
+    const { schema } = yield* step(store, () => tableOf(store, table))
+    const digests = yield* StagedRow.decodeDigests(theirs)
+    const there = new Set(digests.map(({ key }) => idOfKey(schema, table.key, key)))
+    return yield* step(store, (nowUs) => removeOnlyHere(store, table, ranges, there, nowUs))
   })
 })
 
@@ -38,7 +46,12 @@ const digest = (store: Store, table: SyncedTable, of: number, within: RangeSet):
   return digests
 }
 
-const digestsOf = (store: Store, table: SyncedTable, { of, only }: RangeSet): ReadonlyArray<StagedRow.RowDigest> =>
+/** Hash and key of each row of the ranges. */
+export const digestsOf = (
+  store: Store,
+  table: SyncedTable,
+  { of, only }: RangeSet
+): ReadonlyArray<StagedRow.RowDigest> =>
   [...tableOf(store, table).rows.values()]
     .map((row) => ({
       hash: hashOf(table.columns.map((name) => row[name] ?? null)),
@@ -51,7 +64,8 @@ const compare = (
   table: SyncedTable,
   ranges: RangeSet,
   theirs: ReadonlyMap<RowId, string>,
-  options: Parameters<Comparison["compare"]>[3]
+  options: Parameters<Comparison["compare"]>[3],
+  nowUs: bigint
 ): Compared => {
   const state = tableOf(store, table)
   const inOrder = compareKeys(state.schema, table.key)
@@ -67,14 +81,38 @@ const compare = (
     .sort((a, b) => inOrder(a.key, b.key))
   const toMark = options.mark === "none"
     ? []
-    : found.filter(({ kind }) => options.mark === "all" || kind === "only-here")
+    : found.filter(({ kind }) => options.mark === "all" || kind === options.mark)
+  const changedAtUs = (kind: "only-here" | "different") =>
+    options.wins === true && kind === "different" ? nowUs : -Timestamp.infinity
   return {
     onlyHere: found.filter(({ kind }) => kind === "only-here").length,
     different: found.filter(({ kind }) => kind === "different").length,
     pending: found.filter(({ pending }) => pending).length,
     sample: found.slice(0, options.sampleMax).map(({ key, kind, pending }) => ({ key, kind, pending })),
-    marked: toMark.filter(({ id }) => mark(store, state, id)).length
+    marked: toMark.filter(({ id, kind }) => mark(store, state, id, changedAtUs(kind))).length
   }
+}
+
+const removeOnlyHere = (
+  store: Store,
+  table: SyncedTable,
+  ranges: RangeSet,
+  there: ReadonlySet<RowId>,
+  nowUs: bigint
+): number => {
+  const state = tableOf(store, table)
+  const gone = digestsOf(store, table, ranges)
+    .map(({ key }) => ({ key, id: idOfKey(state.schema, table.key, key) }))
+    .filter(({ id }) => !there.has(id) && pendingOf(state, id).length === 0)
+  const bounces = new Map(gone.map(({ id }) => [id, 0]))
+  transact(store, nowUs, (transaction) => {
+    for (const { id, key } of gone) {
+      const lost = state.rows.get(id) ?? null
+      transaction.lose({ table: table.name, key, reason: "first-contact", policy: null, lost, won: null })
+      transaction.remove(state, id, "merge")
+    }
+  }, { state, bounces })
+  return gone.length
 }
 
 /** Of 32 bits, where PostgreSQL has 64. */

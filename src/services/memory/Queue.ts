@@ -64,11 +64,16 @@ export const unblock = (state: TableState, blocker: RowId, nowUs: bigint): void 
   }
 }
 
-/** Adds a mark, unless the key is pending already. Says whether it did. */
-export const mark = (store: Store, state: TableState, id: RowId): boolean => {
+/** Adds a mark, unless the key is pending already: older than any change unless a time is said. Says whether it did. */
+export const mark = (
+  store: Store,
+  state: TableState,
+  id: RowId,
+  changedAtUs: bigint = -Timestamp.infinity
+): boolean => {
   if (pendingOf(state, id).length > 0) return false
   const changeId = ++store.lastChangeId
-  state.pending.push({ changeId, operation: "MARK", id, was: null, changedAtUs: -Timestamp.infinity, bounces: 0 })
+  state.pending.push({ changeId, operation: "MARK", id, was: null, changedAtUs, bounces: 0 })
   return true
 }
 

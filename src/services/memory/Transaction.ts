@@ -26,8 +26,13 @@ export interface Applying {
 }
 
 /** Runs one statement as a transaction of its own. */
-export const transact = (store: Store, nowUs: bigint, run: (transaction: Transaction) => void): void => {
-  const transaction = new Transaction(store, nowUs)
+export const transact = (
+  store: Store,
+  nowUs: bigint,
+  run: (transaction: Transaction) => void,
+  applying: Applying | null = null
+): void => {
+  const transaction = new Transaction(store, nowUs, applying)
   try {
     transaction.statement(() => run(transaction))
     transaction.commit()

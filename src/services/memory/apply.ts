@@ -10,10 +10,11 @@ import type { Applied, ApplyOptions, Verdict } from "../Database.ts"
 import { childrenOf } from "./constraints.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey } from "./MemoryTable.ts"
-import { pendingOf, settle, stampOf, unblock } from "./Queue.ts"
+import { changedAt, pendingOf, settle, stampOf, unblock } from "./Queue.ts"
 import { moveOn } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
 import { Refused } from "./Store.ts"
+import * as Timestamp from "./Timestamp.ts"
 import { Transaction } from "./Transaction.ts"
 
 /**
@@ -185,7 +186,7 @@ const judge = (
     known: entries.every(({ changeId: theirs }) => theirs <= (known.get(number) ?? 0n)),
     marked: {
       source: row.changedAt === "-infinity",
-      target: entries.every(({ operation }) => operation === "MARK")
+      target: changedAt(entries) === -Timestamp.infinity
     },
     source: { present: after !== null, stampUs },
     target: { present: before !== null, stampUs: stampOf(table, before, entries) }

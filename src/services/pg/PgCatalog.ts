@@ -37,7 +37,7 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
 
     list: (schemas) => list(session, schemas),
 
-    inspect: (names) => inspect(session, names),
+    inspect: (names, by = "owner") => inspect(session, names, by),
 
     install: migrate(session, migrations),
 
@@ -220,6 +220,7 @@ const listing = `
 interface WireShape {
   readonly kind: string | null
   readonly owned: boolean
+  readonly readable: boolean
   readonly partition: boolean
   readonly inherits: boolean
   readonly hidden_rows: boolean
@@ -251,13 +252,17 @@ interface WireShape {
   readonly rules: ReadonlyArray<string> | null
 }
 
-const inspect = Effect.fn("inspect")(function*(session: PgSession, names: ReadonlyArray<TableName>) {
+const inspect = Effect.fn("inspect")(function*(
+  session: PgSession,
+  names: ReadonlyArray<TableName>,
+  by: "owner" | "reader"
+) {
   const rows = yield* session.transaction(
     session.query(inspection, [names.map(({ schema }) => schema), names.map(({ name }) => name)])
   )
   return names.map((name, index): Inspected => {
     const wire: WireShape = JSON.parse(String(rows[index]!.shape))
-    const problem = unfit(session, name, wire)
+    const problem = unfit(session, name, wire, by)
     if (problem !== null) return { _tag: "Unfit", name, missing: wire.kind === null, problem }
     return { _tag: "Table", shape: shapeOf(name, wire) }
   })
@@ -292,7 +297,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   fingerprint: ""
 })
 
-const unfit = (session: PgSession, name: TableName, wire: WireShape): string | null => {
+const unfit = (session: PgSession, name: TableName, wire: WireShape, by: "owner" | "reader"): string | null => {
   const table = display(name)
   const where = `the ${label(session.side)} database`
   if (wire.kind === null) return `Table ${table} does not exist in ${where}.`
@@ -301,7 +306,11 @@ const unfit = (session: PgSession, name: TableName, wire: WireShape): string | n
   if (wire.kind !== "r" && wire.kind !== "p") return `${table} in ${where} is not a table: it can't be synced.`
   if (wire.partition) return `${table} in ${where} is a partition: name its root table in SYNC_TABLES instead.`
   if (wire.inherits) return `Table ${table} in ${where} takes part in inheritance, which is not supported.`
-  if (!wire.owned) {
+  if (by === "reader" && !wire.readable) {
+    return `Role ${session.target.user} may not read ${table} in ${where}. Run as its owner: GRANT SELECT ON ${table} TO `
+      + `${session.target.user};`
+  }
+  if (by === "owner" && !wire.owned) {
     return `Table ${table} in ${where} belongs to another role. Triggers need ownership: connect as its owner, or run as `
       + `its owner: ALTER TABLE ${table} OWNER TO ${session.target.user};`
   }
@@ -321,6 +330,7 @@ const inspection = `
   select jsonb_build_object(
     'kind', c.relkind,
     'owned', pg_has_role(c.relowner, 'USAGE'),
+    'readable', has_schema_privilege(s.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT'),
     'partition', c.relispartition,
     'inherits', c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)),
     'hidden_rows', c.relrowsecurity and row_security_active(c.oid),

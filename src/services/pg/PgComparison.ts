@@ -5,7 +5,10 @@ import type { PgSession, Row } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 
 /** Hashing a large table takes longer than a batch may: these transactions hold no lock that the app could wait for. */
-const patient = { statementTimeoutMs: 600_000, settings: [["idle_in_transaction_session_timeout", "600000"]] as const }
+export const patient = {
+  statementTimeoutMs: 600_000,
+  settings: [["idle_in_transaction_session_timeout", "600000"]] as const
+}
 
 /**
  * PostgreSQL can't know how few ranges there are, expects one for each row and would sort all of them: 1,000,000 rows took
@@ -17,7 +20,7 @@ const byHash = [["enable_sort", "off"]] as const
 export const make = (session: PgSession, stems: Stems): Comparison => ({
   digest: (table, of, within) =>
     Effect.gen(function*() {
-      const sql = yield* stems.sqlOf(table)
+      const sql = stems.readingSqlOf(table)
       const rows = yield* session.transaction(session.query(sql.digest(of, within)), {
         ...patient,
         settings: [...patient.settings, ...byHash],
@@ -31,21 +34,34 @@ export const make = (session: PgSession, stems: Stems): Comparison => ({
 
   digests: (table, ranges) =>
     Effect.gen(function*() {
-      const sql = yield* stems.sqlOf(table)
+      const sql = stems.readingSqlOf(table)
       const tx = yield* session.begin({ ...patient, table: table.name })
       return tx.copyTo(sql.copyDigests(ranges))
     }),
 
-  compare: (table, ranges, theirs, { mark, sampleMax }) =>
+  compare: (table, ranges, theirs, { mark, sampleMax, wins = false }) =>
     Effect.scoped(Effect.gen(function*() {
       const sql = yield* stems.sqlOf(table)
       const tx = yield* session.begin({ ...patient, table: table.name, script: [sql.makeTheirs] })
       yield* tx.copyFrom(sql.copyTheirs, theirs)
       const results = yield* tx.script(["analyze pg_temp.vaivem_theirs", sql.makeDifferences(ranges), sql.differences])
       const sample = yield* tx.query(sql.sample, [sampleMax])
-      const marked = mark === "none" ? 0 : (yield* tx.script([sql.markDifferences(mark === "only-here")]))[0]!.count
+      const marked = mark === "none" ? 0 : (yield* tx.script([sql.markDifferences(mark, wins)]))[0]!.count
       yield* tx.commit()
       return comparedOf(results[2]!.rows[0]!, sample, marked)
+    })),
+
+  removeOnlyHere: (table, ranges, theirs) =>
+    Effect.scoped(Effect.gen(function*() {
+      const sql = yield* stems.sqlOf(table)
+      const script = [sql.applying, sql.makeStage("vaivem_stage"), sql.makeTheirs]
+      const tx = yield* session.begin({ ...patient, table: table.name, searchPath: "theirs", script })
+      yield* tx.copyFrom(sql.copyTheirs, theirs)
+      yield* tx.script(["analyze pg_temp.vaivem_theirs", sql.makeDifferences(ranges), sql.lockOnlyHere])
+      yield* tx.script([sql.stageOnlyHere, "analyze pg_temp.vaivem_stage"])
+      const removed = (yield* tx.script([sql.removeStaged]))[0]!.count
+      yield* tx.commit([sql.checkDeferred])
+      return removed
     }))
 })
 

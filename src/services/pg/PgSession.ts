@@ -46,6 +46,11 @@ export interface PgSession {
   readonly reserve: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
 }
 
+export interface SessionOptions {
+  /** The server refuses whatever would write. Default false. */
+  readonly readOnly?: boolean
+}
+
 export interface BeginOptions {
   /** `repeatable read` where several statements must see one snapshot. */
   readonly isolation?: "read committed" | "repeatable read"
@@ -82,7 +87,10 @@ export interface StatementResult {
 }
 
 /** Makes the pool; opens no connection before the first use. */
-export const make = Effect.fn("PgSession.make")(function*(target: ConnectionTarget) {
+export const make = Effect.fn("PgSession.make")(function*(
+  target: ConnectionTarget,
+  { readOnly = false }: SessionOptions = {}
+) {
   const pool = yield* Effect.acquireRelease(Effect.sync(() => makePool(target)), endPool)
   const sort = (options: BeginOptions | undefined, committing = false) =>
     fromPg(target.side, options?.table, { target, primaryKey: options?.primaryKey ?? null, committing })
@@ -90,7 +98,7 @@ export const make = Effect.fn("PgSession.make")(function*(target: ConnectionTarg
 
   const acquire = (options?: BeginOptions): Effect.Effect<Client, SyncError, Scope.Scope> =>
     Effect.acquireRelease(
-      Effect.tryPromise({ try: () => connect(pool), catch: sort(options) }),
+      Effect.tryPromise({ try: () => connect(pool, readOnly), catch: sort(options) }),
       (client) => Effect.sync(() => client.release())
     )
 
@@ -200,7 +208,7 @@ const makePool = (target: ConnectionTarget): Pg.Pool => {
 const endPool = (pool: Pg.Pool) =>
   Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"))
 
-const connect = async (pool: Pg.Pool): Promise<Client> => {
+const connect = async (pool: Pg.Pool, readOnly: boolean): Promise<Client> => {
   const pg = await pool.connect()
   // The pool takes its own listener off while the connection is out; what happened is said by the next statement.
   const onError = () => {
@@ -215,6 +223,15 @@ const connect = async (pool: Pg.Pool): Promise<Client> => {
       pg.off("error", onError)
       // The pool forgets a connection that is given back with an error, without waiting for its end.
       pg.release(client.broken)
+    }
+  }
+  if (readOnly) {
+    try {
+      await pg.query("set session characteristics as transaction read only")
+    } catch (error) {
+      client.broken = true
+      client.release()
+      throw error
     }
   }
   return client

@@ -15,6 +15,8 @@ export interface Stems {
   readonly stemOf: (name: TableName) => Effect.Effect<string | null, SyncError>
   /** Fails when the table has no capture on this side. */
   readonly sqlOf: (table: SyncedTable) => Effect.Effect<TableSql.TableSql, SyncError>
+  /** For statements that only read the table itself, with capture or without. */
+  readonly readingSqlOf: (table: SyncedTable) => TableSql.TableSql
   /** Takes in what the database said. */
   readonly note: (name: TableName, stem: string | null, quarantined: boolean) => void
   /** Takes in that the table is as it was, and has nothing in quarantine. */
@@ -28,6 +30,7 @@ export const make = (session: PgSession): Stems => {
   const stems = new Map<string, string>()
   const quarantined = new Set<string>()
   const statements = new WeakMap<SyncedTable, TableSql.TableSql>()
+  const reading = new WeakMap<SyncedTable, TableSql.TableSql>()
 
   const stemOf = Effect.fnUntraced(function*(name: TableName) {
     const known = stems.get(display(name))
@@ -58,6 +61,11 @@ export const make = (session: PgSession): Stems => {
       statements.set(table, made)
       return made
     }),
+    readingSqlOf: (table) => {
+      const made = reading.get(table) ?? TableSql.make(table, session.side, "")
+      reading.set(table, made)
+      return made
+    },
     note: (name, stem, hasQuarantine) => {
       if (stem === null) stems.delete(display(name))
       else stems.set(display(name), stem)

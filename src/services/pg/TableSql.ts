@@ -56,6 +56,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     const theirs = table.shapes[opposite(side)].columns.find((column) => column.name === key[n - 1])!
     return base in integerMax && base !== theirs.base
   })
+  /** What another side's key is read as. */
+  const stagedTypeOf = (n: number) => short.includes(n) ? "bigint" : typeOf(key[n - 1]!).base
   const stagedKeys = numbers.map((n) => short.includes(n) ? `p.k${n}::bigint as k${n}` : `p.k${n}`).join(", ")
   const fitting = short.map((n) => `abs(s.k${n}) <= ${integerMax[typeOf(key[n - 1]!).base]}`)
 
@@ -496,10 +498,70 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         count(*) filter (where d.pending) as pending from pg_temp.vaivem_differences d`,
     sample: `select to_jsonb(${keyTexts("d")})::text as key, d.only_here, d.pending from pg_temp.vaivem_differences d
       order by ${ks("d")} limit $1::bigint`,
-    markDifferences: (onlyHere: boolean) =>
+    /** @param wins whether keys that both sides have win against the other side's marks. */
+    markDifferences: (which: "all" | "only-here" | "different", wins: boolean) =>
       `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
-      select 'MARK', ${ks("d")}, '-infinity' from pg_temp.vaivem_differences d
-      where not d.pending ${onlyHere ? "and d.only_here" : ""}`,
+      select 'MARK', ${ks("d")}, ${
+        wins ? "case when d.only_here then '-infinity' else clock_timestamp() end" : "'-infinity'"
+      } from pg_temp.vaivem_differences d
+      where not d.pending ${{ all: "", "only-here": "and d.only_here", different: "and not d.only_here" }[which]}`,
+    /** After the locks, in a statement of its own: what changed until then is pending, and stays. */
+    lockOnlyHere: `select count(*) from (
+      select from ${t} t join pg_temp.vaivem_differences d on ${tIs("d")}
+      where d.only_here and not d.pending order by ${ks("d")} for update of t) x`,
+    /** For capture, which takes what is in the stage for the sync's own work. */
+    stageOnlyHere: `insert into pg_temp.vaivem_stage (n, ${numbers.map((n) => `k${n}`).join(", ")})
+      select row_number() over (), ${ks("d")} from pg_temp.vaivem_differences d
+      where d.only_here and not exists (select from ${pending} p where ${same("p", "d")})`,
+    removeStaged: `with gone as (
+        delete from ${t} t using pg_temp.vaivem_stage s where ${tIs("s")} returning t.*)
+      insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost, lost_stamp)
+      select ${here}, ${tKeyTexts}, 'first-contact', 'UPSERT', ${tTexts},
+        ${table.stamp === null ? "null" : `t.${id(table.stamp)}::timestamptz`} from gone t`,
+    // ---- surveying: the table alone, nothing of ours -----------------------------------------------------------------
+    copyVersions: (ranges: RangeSet) =>
+      `copy (select ${rowHash}, ${table.stamp === null ? "null" : micros(`t.${id(table.stamp)}`)}, ${
+        key.map((column) => `t.${id(column)}`).join(", ")
+      } from ${t} t where ${inRanges(ranges)}) to stdout`,
+    /** $1… an array of texts for each key column. */
+    lookUp: (columns: ReadonlyArray<string>) =>
+      `select u.n - 1 as asked, to_jsonb(${tKeyTexts})::text as key, ${
+        rowTexts(columns, (column) => `t.${id(column)}`)
+      }::text as texts
+      from unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) with ordinality as u (${
+        numbers.map((n) => `u${n}`).join(", ")
+      }, n) join ${t} t on ${
+        key.map((column, index) => `t.${id(column)} ${op(index + 1)} u.u${index + 1}::${stagedTypeOf(index + 1)}`).join(
+          " and "
+        )
+      } order by u.n`,
+    /** $1… an array of texts for each key column, then for each of the columns: other rows with their unique values. */
+    twins: ({ expressions, nullsEqual, predicate }: UniqueIndex, columns: ReadonlyArray<string>) => {
+      const those = predicate === null ? "" : ` where ${predicate}`
+      const what = expressions.map((expression, index) => `${expression} as e${index}`).join(", ")
+      const names = [...numbers.map((n) => `u${n}`), ...columns.map((_, index) => `c${index}`)]
+      const given = columns.map((column, index) => `u.c${index}::${typeOf(column).base} as ${id(column)}`)
+      return `select b.asked - 1 as asked, to_jsonb(${tKeyTexts})::text as key
+        from (select ${key.map(id).join(", ")}, ${what} from ${t}${those}) t
+        join (select asked, ${numbers.map((n) => `asked_k${n}`).join(", ")}, ${what} from (
+          select u.n as asked, ${numbers.map((n) => `u.u${n}::${stagedTypeOf(n)} as asked_k${n}`).join(", ")}, ${
+        given.join(", ")
+      }
+          from unnest(${names.map((_, index) => `$${index + 1}::text[]`).join(", ")}) with ordinality as u (${
+        names.join(", ")
+      }, n)) x${those}) b
+        on ${
+        expressions.map((_, index) => `t.e${index} ${nullsEqual ? "is not distinct from" : "="} b.e${index}`).join(
+          " and "
+        )
+      }
+        where not (${
+        key.map((column, index) => `t.${id(column)} ${op(index + 1)} b.asked_k${index + 1}`).join(" and ")
+      })
+        order by b.asked`
+    },
+    rowBytes: `select ceil(avg(octet_length(row(${table.columns.map((column) => `x.${id(column)}`).join(", ")})::text)))
+        as bytes from (select t.* from ${t} t limit 200) x`,
     // ---- people ----------------------------------------------------------------------------------------------------
     /** $1… the key's texts. */
     keyIs: (alias: string, from = 1) =>

@@ -21,7 +21,7 @@ export const explainRefusal = Effect.fn("explainRefusal")(function*(
 ) {
   if (error.sqlState !== "23505" || error.constraint === null) return yield* error
   yield* tx.script([undoMerge])
-  const found = (yield* tx.query(uniqueIndex, [table.name.schema, table.name.name, error.constraint]))[0]
+  const found = (yield* tx.query(uniqueIndexes, [table.name.schema, table.name.name, error.constraint]))[0]
   if (found === undefined || !(JSON.parse(String(found.columns)) as ReadonlyArray<string>).every(travels(table))) {
     return yield* error
   }
@@ -44,8 +44,12 @@ const fieldsOf = ({ constraint, message, side, sqlState, table }: RowRefused) =>
 
 const travels = (table: SyncedTable) => (column: string) => table.columns.includes(column)
 
-/** What an index is made of, and which columns that names: one that doesn't travel is in no stage. */
-const uniqueIndex = `select coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false')::boolean as nulls_equal,
+/**
+ * What an index is made of, and which columns that names: one that doesn't travel is in no stage. $1 schema, $2 table,
+ * $3 the index's name; null is all but the primary key.
+ */
+export const uniqueIndexes =
+  `select c.relname as name, coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false')::boolean as nulls_equal,
     (select to_jsonb(array_agg(pg_get_indexdef(i.indexrelid, k, true) order by k))::text
      from generate_series(1, i.indnkeyatts) k) as expressions,
     pg_get_expr(i.indpred, i.indrelid) as predicate,
@@ -55,4 +59,6 @@ const uniqueIndex = `select coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'fal
          and d.refobjid = i.indrelid and d.refobjsubid = a.attnum))) as columns
   from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
   join pg_namespace s on s.oid = t.relnamespace
-  where s.nspname = $1 and t.relname = $2 and c.relname = $3 and i.indisunique`
+  where s.nspname = $1 and t.relname = $2 and i.indisunique
+    and ($3::text is null and not i.indisprimary and i.indislive or c.relname = $3)
+  order by c.relname`
