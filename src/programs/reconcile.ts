@@ -60,10 +60,10 @@ export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, op
     return { ...about, bytes: yield* Ref.get(bytes), replit: same, external: same } satisfies Reconciled
   }
   const ranges = rangesOf(yield* narrow(table, first, bytes))
-  const compared = {
-    replit: yield* compareSide(replit, external, table, ranges, options, bytes),
-    external: yield* compareSide(external, replit, table, ranges, options, bytes)
-  }
+  const compared = yield* Effect.all({
+    replit: compareSide(replit, external, table, ranges, options, bytes),
+    external: compareSide(external, replit, table, ranges, options, bytes)
+  }, { concurrency: 2 })
   return { ...about, ...compared, bytes: yield* Ref.get(bytes) } satisfies Reconciled
 })
 

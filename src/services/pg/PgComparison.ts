@@ -44,11 +44,15 @@ export const make = (session: PgSession, stems: Stems): Comparison => ({
       const sql = yield* stems.sqlOf(table)
       const tx = yield* session.begin({ ...patient, table: table.name, script: [sql.makeTheirs] })
       yield* tx.copyFrom(sql.copyTheirs, theirs)
-      const results = yield* tx.script(["analyze pg_temp.vaivem_theirs", sql.makeDifferences(ranges), sql.differences])
+      const results = yield* tx.script([
+        "analyze pg_temp.vaivem_theirs",
+        ...sql.makeDifferences(ranges),
+        sql.differences
+      ])
       const sample = yield* tx.query(sql.sample, [sampleMax])
       const marked = mark === "none" ? 0 : (yield* tx.script([sql.markDifferences(mark, wins)]))[0]!.count
       yield* tx.commit()
-      return comparedOf(results[2]!.rows[0]!, sample, marked)
+      return comparedOf(results.at(-1)!.rows[0]!, sample, marked)
     })),
 
   removeOnlyHere: (table, ranges, theirs) =>
@@ -57,7 +61,7 @@ export const make = (session: PgSession, stems: Stems): Comparison => ({
       const script = [sql.applying, sql.makeStage("vaivem_stage"), sql.makeTheirs]
       const tx = yield* session.begin({ ...patient, table: table.name, searchPath: "theirs", script })
       yield* tx.copyFrom(sql.copyTheirs, theirs)
-      yield* tx.script(["analyze pg_temp.vaivem_theirs", sql.makeDifferences(ranges), sql.lockOnlyHere])
+      yield* tx.script(["analyze pg_temp.vaivem_theirs", ...sql.makeDifferences(ranges), sql.lockOnlyHere])
       yield* tx.script([sql.stageOnlyHere, "analyze pg_temp.vaivem_stage"])
       const removed = (yield* tx.script([sql.removeStaged]))[0]!.count
       yield* tx.commit([sql.checkDeferred])
