@@ -44,7 +44,7 @@ export const clearMissing = Effect.fn("clearMissing")(
     if (missing.length === 0) return []
     if (!(yield* confirm(missing))) {
       return yield* new ActionNeeded({
-        message: `Nothing was deleted, and nothing else was done: ${toBeSure(missing)}`
+        message: `Nothing was deleted: ${toBeSure(missing)}`
       })
     }
     const named = new Set(missing.map(({ table }) => table))

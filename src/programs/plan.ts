@@ -19,7 +19,7 @@ import { sayProgress } from "./sayProgress.ts"
 import { inspectBoth, refuseSameDatabase } from "./setup.ts"
 import type { DifferentRow, Surveyed, UniqueTwins } from "./survey.ts"
 import { survey } from "./survey.ts"
-import { wanted } from "./wanted.ts"
+import { wantedBy } from "./wanted.ts"
 
 export interface PlanOptions {
   /** The roles may be such as only read: that a table is another role's is told as a note then, and is no misfit. */
@@ -86,8 +86,9 @@ const waitingIn = ({ waiting }: Figures) =>
   waiting === null ? 0 : waiting.replit.quarantined + waiting.external.quarantined
 
 const planOnce = Effect.fn("planOnce")(function*(options: PlanOptions) {
-  const { missing, names, notes } = yield* wanted
-  const contracts = yield* inspectBoth(names, options.readOnly ? "reader" : "owner")
+  const by = options.readOnly ? "reader" : "owner"
+  const { names, notes } = yield* wantedBy(by)
+  const contracts = yield* inspectBoth(names, by)
   const owners = options.readOnly ? yield* inspectBoth(names) : contracts
   const ours: Ours = yield* oursOn(options.readOnly)
   const tables = yield* Effect.forEach(contracts, ({ found, name }, index) =>
@@ -116,14 +117,10 @@ const planOnce = Effect.fn("planOnce")(function*(options: PlanOptions) {
     problems: yield* pairProblems(ours),
     notes: [
       ...notes,
-      ...missing.map(missingNote),
       ...sides.flatMap((side) => ours[side] === null ? [hidden(side)] : [])
     ]
   } satisfies Plan
 })
-
-const missingNote = (name: TableName) =>
-  `Table ${display(name)} is on one side only: \`setup --create-missing\` creates it on the other, and copies its rows.`
 
 /** What of ours is on a side; null when the role may not look. */
 type Ours = Readonly<

@@ -29,8 +29,11 @@ export interface Catalog {
   readonly hold: (number: bigint) => Effect.Effect<void, SyncError, Scope.Scope>
   /** Whether the number is held by somebody else in this database: then the two URLs lead to one database. */
   readonly sees: (number: bigint) => Effect.Effect<boolean, SyncError>
-  /** What these schemas hold that a wildcard of `SYNC_TABLES` means, by name; see `Listed`. One round trip. */
-  readonly list: (schemas: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Listed>, SyncError>
+  /** What these schemas hold that a wildcard of `SYNC_TABLES` means, by name; see `Listed`. One round trip. `by` as below. */
+  readonly list: (
+    schemas: ReadonlyArray<string>,
+    by?: "owner" | "reader"
+  ) => Effect.Effect<ReadonlyArray<Listed>, SyncError>
   /**
    * Describes tables by name, in the order asked; what can't be described is said in `problem`. For a `reader` the tables
    * may be another role's, if it may read them; for the `owner`, who is to sync them, they may not. Default `owner`.

@@ -9,18 +9,33 @@ import { plan, planExitCode } from "../../src/programs/plan.ts"
 import { ExternalDb } from "../../src/services/ExternalDb.ts"
 import * as PgDatabase from "../../src/services/PgDatabase.ts"
 import { ReplitDb } from "../../src/services/ReplitDb.ts"
+import type { Settings } from "../../src/services/SyncConfig.ts"
+import { SyncConfig } from "../../src/services/SyncConfig.ts"
 import { catalogDump } from "../support/catalogDump.ts"
 import type { Synced } from "../support/PgPair.ts"
 import { alone, PgPair, synced, targetOf } from "../support/PgPair.ts"
 import { asAdmin, freshRole, query } from "../support/TestPostgres.ts"
 
 /** Runs `plan` as the command does: in sessions that the servers keep from writing. */
-const planned = (sync: Synced, urls: Readonly<Record<Side, Redacted.Redacted>>, options: Partial<PlanOptions> = {}) => {
+const planned = (
+  sync: Synced,
+  urls: Readonly<Record<Side, Redacted.Redacted>>,
+  options: Partial<PlanOptions> = {},
+  settings: Partial<Settings> = {}
+) => {
   const database = (side: Side) => PgDatabase.make(targetOf(side, urls[side]), { readOnly: true })
   return Effect.gen(function*() {
     const [replit, external] = [yield* database("replit"), yield* database("external")]
+    const program = plan({ readOnly: false, show: 10, ...options })
+    const target = (side: Side) => targetOf(side, urls[side])
+    const config = SyncConfig.layer({
+      replitUrl: target("replit"),
+      externalUrl: target("external"),
+      tables: sync.tables,
+      ...settings
+    })
     return yield* sync.run(
-      plan({ readOnly: false, show: 10, ...options }).pipe(
+      Effect.provide(program, config).pipe(
         Effect.provideService(ReplitDb, replit),
         Effect.provideService(ExternalDb, external)
       )
@@ -121,6 +136,8 @@ layer(PgPair.layer, { excludeTestServices: true })("plan", (it) => {
       const hidden = yield* planned(sync, urls, { readOnly: true })
       assert.deepInclude(hidden.tables[0]!.figures, { setUp: null, equal: 1000 })
       assert.match(hidden.notes.join(), /On Replit vaivem is set up already, but this role may not see/)
+      const wildcard = yield* planned(sync, urls, { readOnly: true }, { tables: [], schemas: [sync.schema] })
+      assert.deepStrictEqual(wildcard.tables, hidden.tables)
       for (const side of sides) yield* query(asAdmin(sync[side].url), `drop owned by ${readers[side].name}`)
     }))
 
@@ -172,6 +189,20 @@ layer(PgPair.layer, { excludeTestServices: true })("plan", (it) => {
         equal: 1
       })
       assert.deepInclude(found.tables[1]!.figures, { equal: 0, different: 0, estimatedBytes: 0 })
+    }))
+
+  it.scoped("takes keys and unique values for one as an extension's type does", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `create extension if not exists citext schema public;
+         create table nomes (nome public.citext primary key, email public.citext unique)`,
+        { started: false }
+      )
+      yield* sync.replit.query("insert into nomes values ('Ana', 'a@x'), ('Bia', 'b@x'), ('Gil', 'same@x')")
+      yield* sync.external.query("insert into nomes values ('ANA', 'a@x'), ('Bia', 'B@x'), ('Edu', 'SAME@x')")
+      const { different, equal, onlyOn, twins } = (yield* planned(sync, urlsOf(sync))).tables[0]!.figures!
+      assert.deepStrictEqual([different, equal, onlyOn], [2, 0, { replit: 1, external: 1 }])
+      assert.deepStrictEqual(twins.sample, [{ index: "nomes_email_key", replit: ["Gil"], external: ["Edu"] }])
     }))
 
   it.scoped("tells what doesn't fit in the words of the contract, and a table that one side lacks", () =>

@@ -35,7 +35,7 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
         (rows) => rows[0]?.free !== "t"
       ),
 
-    list: (schemas) => list(session, schemas),
+    list: (schemas, by = "owner") => list(session, schemas, by),
 
     inspect: (names, by = "owner") => inspect(session, names, by),
 
@@ -189,8 +189,12 @@ interface WireCaptured {
 }
 
 /** What a wildcard of `SYNC_TABLES` means here. Asked before anything of ours is installed, so it is no function in `sql/`. */
-const list = Effect.fn("list")(function*(session: PgSession, schemas: ReadonlyArray<string>) {
-  const rows = yield* session.query(listing, [schemas])
+const list = Effect.fn("list")(function*(
+  session: PgSession,
+  schemas: ReadonlyArray<string>,
+  by: "owner" | "reader"
+) {
+  const rows = yield* session.query(listing, [schemas, by === "owner"])
   return rows.map((row): Listed => ({
     name: { schema: String(row.schema), name: String(row.name) },
     problem: row.problem ?? null
@@ -200,7 +204,8 @@ const list = Effect.fn("list")(function*(session: PgSession, schemas: ReadonlyAr
 const listing = `
   select s.nspname as schema, c.relname as name,
     case
-      when not pg_has_role(c.relowner, 'USAGE') then 'belongs to another role'
+      when $2 and not pg_has_role(c.relowner, 'USAGE') then 'belongs to another role'
+      when not has_table_privilege(c.oid, 'SELECT') then 'may not be read by this role'
       when not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) then 'has no primary key'
       when c.relpersistence <> 'p' then 'is unlogged, so that a crash empties it'
       when c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
