@@ -1,4 +1,4 @@
-/** `Database` on PostgreSQL: four parts over one session. Building it opens no connection. */
+/** `Database` on PostgreSQL: five parts over one session. Building it opens no connection. */
 import { FileSystem, Path } from "@effect/platform"
 import { Effect, Layer } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
@@ -6,6 +6,7 @@ import { ActionNeeded } from "../domain/SyncError.ts"
 import type { Database } from "./Database.ts"
 import { ExternalDb } from "./ExternalDb.ts"
 import type { Migration } from "./pg/Migrations.ts"
+import * as PgBrake from "./pg/PgBrake.ts"
 import * as PgCatalog from "./pg/PgCatalog.ts"
 import * as PgChangelog from "./pg/PgChangelog.ts"
 import * as PgComparison from "./pg/PgComparison.ts"
@@ -25,7 +26,8 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
     ...PgCatalog.make(session, stems, migrations),
     ...PgChangelog.make(session, stems),
     ...PgComparison.make(session, stems),
-    ...PgJournal.make(session, stems)
+    ...PgJournal.make(session, stems),
+    ...PgBrake.make(session, stems)
   } satisfies Database
 })
 
