@@ -139,15 +139,17 @@ const look = Effect.fn("look")(function*(table: SyncedTable, limits: Limits, not
   const replit = yield* ReplitDb
   const approved = note?.approved ?? { replit: 0n, external: 0n }
   const glances = yield* onBoth((database) => database.glance(table, approved[database.side]))
-  const mayConflict = sides.every((side) => glances[side].changes > limits.rows)
-  const suspects = sides.filter((side) => mayConflict || glances[side].removals > limits.rows)
+  // A later change may meet one that was approved and is still pending.
+  const mayConflict = (side: Side) =>
+    glances[side].changes > limits.rows && glances[opposite(side)].allChanges > limits.rows
+  const suspects = sides.filter((side) => mayConflict(side) || glances[side].removals > limits.rows)
   if (suspects.length > 0 && note !== undefined && note.since !== null) {
     return { holding: note.holding, allowances: null } satisfies Looked as Looked
   }
   const found = { replit: none, external: none }
   for (const side of suspects) {
     const range = { after: approved[side], upTo: glances[side].newest }
-    found[side] = yield* concernedBy(table, side, range, mayConflict)
+    found[side] = yield* concernedBy(table, side, range, mayConflict(side))
   }
   const holding = yield* holdingOf(table, limits, found, glances)
   if (sides.some((side) => isOver(limits, found[side].deletes + found[side].overwrites, holding[side].rows))) {
@@ -156,7 +158,7 @@ const look = Effect.fn("look")(function*(table: SyncedTable, limits: Limits, not
   }
   const allowance = (side: Side): Allowance => ({
     // All that was looked at may go, old keys of changed ones among them, and as many more as would not have been.
-    deletes: limits.rows + glances[side].removals + glances[side].marks,
+    deletes: limits.rows + glances[side].allRemovals,
     overwrites: limits.rows + found[side].overwrites
   })
   const allowances = { replit: allowance("replit"), external: allowance("external") }

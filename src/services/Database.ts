@@ -530,11 +530,14 @@ export interface Braking {
 }
 
 export interface Glance {
-  /** Changes but marks. */
+  /** Later changes but marks. */
   readonly changes: number
   /** Of those, deletes and truncations: at least as many as keys whose row is gone. */
   readonly removals: number
-  readonly marks: number
+  /** Changes but marks, whenever they were made. */
+  readonly allChanges: number
+  /** Deletes, truncations and marks, whenever they were made: no more keys than these can have no row. */
+  readonly allRemovals: number
   /** Newest change of the queue, 0 without any. */
   readonly newest: bigint
 }

@@ -7,7 +7,7 @@ import type { Braking } from "../Database.ts"
 import { contestedNumbers, weigh } from "./apply.ts"
 import { idOfKey } from "./MemoryTable.ts"
 import { pendingOf, settle } from "./Queue.ts"
-import type { Store } from "./Store.ts"
+import type { Entry, Store } from "./Store.ts"
 import { step, tableOf } from "./Store.ts"
 import * as Timestamp from "./Timestamp.ts"
 import { transact } from "./Transaction.ts"
@@ -16,11 +16,14 @@ export const make = (store: Store): Braking => ({
   glance: Effect.fn("MemoryDatabase.glance")((table, after) =>
     step(store, () => {
       const { pending } = tableOf(store, table)
-      const changes = pending.filter(({ changeId, operation }) => changeId > after && operation !== "MARK")
+      const isRemoval = ({ operation }: Entry) => operation === "DELETE" || operation === "TRUNCATE"
+      const changes = pending.filter(({ operation }) => operation !== "MARK")
+      const later = changes.filter(({ changeId }) => changeId > after)
       return {
-        changes: changes.length,
-        removals: changes.filter(({ operation }) => operation === "DELETE" || operation === "TRUNCATE").length,
-        marks: pending.filter(({ operation }) => operation === "MARK").length,
+        changes: later.length,
+        removals: later.filter(isRemoval).length,
+        allChanges: changes.length,
+        allRemovals: changes.filter(isRemoval).length + pending.length - changes.length,
         newest: pending.reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n)
       }
     })

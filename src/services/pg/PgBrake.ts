@@ -19,7 +19,8 @@ export const make = (session: PgSession, stems: Stems): Braking => {
         return {
           changes: Number(found.changes),
           removals: Number(found.removals),
-          marks: Number(found.marks),
+          allChanges: Number(found.all_changes),
+          allRemovals: Number(found.all_removals),
           newest: BigInt(String(found.newest))
         }
       }),

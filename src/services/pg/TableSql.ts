@@ -538,7 +538,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     /** $1 the change after which to count. */
     glance: `select count(*) filter (where p.change_id > $1::bigint and p.operation <> 'MARK') as changes,
         count(*) filter (where p.change_id > $1::bigint and p.operation in ('DELETE', 'TRUNCATE')) as removals,
-        count(*) filter (where p.operation = 'MARK') as marks,
+        count(*) filter (where p.operation <> 'MARK') as all_changes,
+        count(*) filter (where p.operation in ('DELETE', 'TRUNCATE', 'MARK')) as all_removals,
         coalesce(max(p.change_id), 0)::text as newest
       from ${pending} p`,
     /** $1 how far to count, or null. */
