@@ -82,9 +82,11 @@ const aftermath = Effect.fnUntraced(function*(world: World, history: History) {
   const databases = { replit: servers.replit.database, external: servers.external.database }
   const cycle = yield* makeCycle
   const reports: Array<CycleReport> = []
-  for (let count = 0; count < holdsMax; count++) {
+  // What was held goes on once somebody says so; what was refused may pass then, and be held in its turn.
+  for (let count = 0, free = 0; count < holdsMax && free < 3; count++) {
     story.push(`a clean cycle before: ${said(yield* run(cycle, world, databases))}`)
-    if (!(yield* people.sayOfHeld(world, history))) break
+    free = (yield* people.sayOfHeld(world, history)) ? 0 : free + 1
+    yield* world.clock.sleep(hour)
   }
   for (let count = 0; count < quietCycles; count++) {
     reports.push(yield* run(cycle, world, databases))
