@@ -10,29 +10,18 @@ import { brakeText, concernedText, isOver, largeEnough, type Limits } from "../d
 import { list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
-import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
+import type { SyncedTable } from "../domain/SyncedTable.ts"
+import type { SyncError } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
-import type {
-  Answer,
-  Claim,
-  ClaimRequest,
-  Contested,
-  Database,
-  Glance,
-  Held,
-  Holding,
-  Phase,
-  Selected,
-  Weighed
-} from "../services/Database.ts"
+import type { Answer, Glance, Held, Holding, Selected } from "../services/Database.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
-import { type Allowance, isMarked } from "./Allowance.ts"
+import type { Allowance } from "./Allowance.ts"
 import { databases } from "./databases.ts"
 import type { Paused, Way, Work } from "./pass.ts"
-import { resolve } from "./resolve.ts"
 import { onBoth } from "./setup.ts"
+import { weigh } from "./weigh.ts"
 
 /** What a cycle asks with its question: one change more than may go without a look. */
 export const countTo = (limits: Limits | null): number => limits === null ? 0 : limits.rows + 1
@@ -51,73 +40,41 @@ export const brake = Effect.fn("brake")(function*(
   const flagged = rows.filter(({ held }) => held).map(({ name }) => display(name))
   const notes = flagged.length > 0 || work.some(isLong) ? yield* replit.held : []
   const held: Array<{ readonly table: SyncedTable; readonly paused: Paused }> = []
+  const paused: Array<Paused> = []
   const ways = new Map<SyncedTable, Way>()
   for (const one of limits === null ? [] : work) {
     const { table } = one
     const note = notes.find((other) => isSame(other.table, table.name))
-    const looked = isLong(one) ? yield* look(table, limits!, note) : { holding: null, allowances: plain(limits!) }
+    const looked: Looked = isLong(one)
+      ? yield* look(table, limits!, note).pipe(Effect.catchTags({ SchemaDrifted: unfit, ActionNeeded: unfit }))
+      : { holding: null, allowances: plain(limits!) }
     if (looked.holding !== null) held.push({ table, paused: pausedOf(table, looked.holding, limits!) })
-    ways.set(table, { approved: note?.approved ?? null, allowances: looked.allowances, withoutDeletes: false })
+    if (looked.problem !== undefined) paused.push({ table: display(table.name), problem: looked.problem })
+    const approved = looked.problem === undefined ? note?.approved ?? null : null
+    ways.set(table, { approved, allowances: looked.allowances, withoutDeletes: false })
   }
-  const names = new Set(held.map(({ paused }) => paused.table))
-  for (const note of notes) {
-    if (note.since !== null && !names.has(display(note.table))) yield* replit.releaseTable(note.table, false)
+  // Nothing can be said of a table that is not looked at, as one that is paused.
+  const waiting = new Set([...held.map((one) => one.paused), ...paused].map(({ table }) => table))
+  const freed = new Set(work.map(({ table }) => display(table.name)).filter((name) => !waiting.has(name)))
+  for (const { since, table } of notes) {
+    if (since !== null && freed.has(display(table))) yield* replit.releaseTable(table, false)
   }
   const parents = ancestors(held.map(({ table }) => table), all)
   return {
-    held: held.map(({ paused: { problem, table: name }, table }): Paused => {
-      const above = [...ancestors([table], all)].filter((other) => other !== name)
-      const along = above.length === 0 ? "" : ` Deletes of ${list(above)} wait with it.`
-      return { table: name, problem: problem + along, held: true }
-    }),
+    paused: [
+      ...paused,
+      ...held.map(({ paused: { problem, table: name }, table }): Paused => {
+        const above = [...ancestors([table], all)].filter((other) => other !== name)
+        const along = above.length === 0 ? "" : ` Deletes of ${list(above)} wait with it.`
+        return { table: name, problem: problem + along, held: true }
+      })
+    ],
     work: work.map((one): Work => {
       const way = ways.get(one.table)
       return way === undefined ? one : { ...one, way: { ...way, withoutDeletes: parents.has(display(one.table.name)) } }
     })
   }
 })
-
-/**
- * What applying one side's changes would take away on the other, batch by batch; nothing is applied. `onWeighed` is told
- * of each batch and may act on it: the claim is given up by then.
- */
-export const weigh = Effect.fn("weigh")(function*<E, R>(
-  weighing: Weighing,
-  onWeighed: (found: Weighed) => Effect.Effect<void, E, R>
-) {
-  const { only, phase } = weighing
-  const { batchRowsMax } = yield* SyncConfig
-  let after: Key | null = null
-  while (true) {
-    const weighed: Batch | null = yield* weighBatch(weighing, { _tag: "Next", phase, after, rows: batchRowsMax, only })
-    if (weighed === null) return
-    yield* onWeighed(weighed.found)
-    if (!weighed.more) return
-    after = weighed.after
-  }
-})
-
-interface Batch extends Pick<Claim, "after" | "more"> {
-  readonly found: Weighed
-}
-
-const weighBatch = ({ from, table, to }: Weighing, request: ClaimRequest) =>
-  Effect.scoped(Effect.gen(function*() {
-    const claim = yield* from.claim(table, request)
-    if (claim === null) return null
-    const verdict = resolve(table, from.side)
-    const isOverwrite = (contested: Contested) => verdict(contested) === "overwrite" && !isMarked(contested)
-    const found = yield* to.weigh(table, claim, isOverwrite)
-    return { found, after: claim.after, more: claim.more } satisfies Batch
-  }))
-
-export interface Weighing {
-  readonly from: Database
-  readonly to: Database
-  readonly table: SyncedTable
-  readonly phase: Phase
-  readonly only: Selected
-}
 
 /** Why a table is held and what to do: the same words as long as it lasts, so that a service says them once. */
 export const heldProblem = (table: string, holding: Holding, limits: string): string => {
@@ -129,11 +86,15 @@ export const heldProblem = (table: string, holding: Holding, limits: string): st
     + "back from the other side."
 }
 
-/** One of the two is null. */
+/** Without allowances nothing of the table may go: it is held, or doesn't fit any more. */
 interface Looked {
   readonly holding: Holding | null
   readonly allowances: Way["allowances"]
+  readonly problem?: string
 }
+
+const unfit = ({ message }: SyncError): Effect.Effect<Looked> =>
+  Effect.succeed({ holding: null, allowances: null, problem: message })
 
 const look = Effect.fn("look")(function*(table: SyncedTable, limits: Limits, note: Held | undefined) {
   const replit = yield* ReplitDb

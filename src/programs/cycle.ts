@@ -158,7 +158,7 @@ const underLease = Effect.fn("underLease")(function*(
   if (setUp !== null) yield* noteStates(memory, answers)
   const ready = (yield* Ref.get(memory.ready))!
   const braked = yield* brake(workOf(ready, answers), ready.tables.map(({ table }) => table), answers)
-  yield* Ref.update(tally, (now) => ({ ...now, paused: [...now.paused, ...braked.held] }))
+  yield* Ref.update(tally, (now) => ({ ...now, paused: [...now.paused, ...braked.paused] }))
   yield* pass(braked.work, tally, config)
   const moved = yield* Ref.get(tally)
   // What a paused table applied may not be acknowledged yet, and its history is what says so.

@@ -8,10 +8,10 @@ import type { TableName } from "../domain/TableName.ts"
 import type { Phase } from "../services/Database.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { heldTable } from "./approve.ts"
-import { weigh } from "./brake.ts"
 import { databases } from "./databases.ts"
 import { syncedTable } from "./syncedTable.ts"
 import { underLease } from "./underLease.ts"
+import { weigh } from "./weigh.ts"
 
 export interface Rejected {
   /** Rows that come back. */

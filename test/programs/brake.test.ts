@@ -2,6 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Logger, TestClock } from "effect"
 import type { Limits } from "../../src/domain/brake.ts"
 import { sides } from "../../src/domain/Side.ts"
+import type { SyncError } from "../../src/domain/SyncError.ts"
+import { SchemaDrifted } from "../../src/domain/SyncError.ts"
 import type { TableName } from "../../src/domain/TableName.ts"
 import { warningsOf } from "../../src/programs/announce.ts"
 import { approve } from "../../src/programs/approve.ts"
@@ -33,7 +35,8 @@ const running = <A, E, R>(program: Effect.Effect<A, E, R>) =>
 
 /** Twenty rows on both sides, and a process that keeps them equal. */
 const start = Effect.fnUntraced(function*(
-  { brake = limits, rows = 20, tables = [perfisTable] }: {
+  { brake = limits, fail = () => null, rows = 20, tables = [perfisTable] }: {
+    readonly fail?: (call: FaultyDatabase.Call) => SyncError | null
     readonly brake?: Limits | null
     readonly rows?: number
     readonly tables?: ReadonlyArray<MemoryTable>
@@ -42,7 +45,11 @@ const start = Effect.fnUntraced(function*(
   const pair = yield* makePair({ replit: tables, external: tables })
   const cycle = yield* makeCycle
   const calls: Array<string> = []
-  const before = ({ side, verb }: FaultyDatabase.Call) => Effect.sync(() => void calls.push(`${side} ${verb}`))
+  const before = (call: FaultyDatabase.Call) =>
+    Effect.suspend((): Effect.Effect<void, SyncError> => {
+      calls.push(`${call.side} ${call.verb}`)
+      return fail(call) ?? Effect.void
+    })
   const watched = (side: "replit" | "external") =>
     FaultyDatabase.make(pair.servers[side].connect(), { before, after: () => Effect.void })
   const layer = pair.layer({ brake, tables: tables.map(({ name }) => name) }, {
@@ -242,7 +249,26 @@ describe("the brake", () => {
       assert.deepStrictEqual(yield* count(pair), [0, 0])
     }))
 
-  it.effect("what few changes are asked nothing more, and many are asked once more", () =>
+  it.effect("a table that changed while it was looked at pauses alone, and a hold of it stays", () =>
+    Effect.gen(function*() {
+      let isDrifted = false
+      const message = "Table perfis on external is not what it was."
+      const drifted = new SchemaDrifted({ side: "external", table: perfis, sqlState: "42703", message })
+      const { once, pair, replit, status } = yield* start({
+        tables: [perfisTable, { ...perfisTable, name: itens, uniques: [] }],
+        fail: ({ side, verb }) => isDrifted && side === "external" && verb === "glance" ? drifted : null
+      })
+      yield* replit.truncate(perfis)
+      yield* once
+      yield* replit.insert(itens, profile("novo", "Novo"))
+      isDrifted = true
+      assert.deepStrictEqual((yield* once).paused, [{ table: "perfis", problem: message }])
+      assert.deepStrictEqual(yield* count(pair, itens), [1, 1])
+      assert.deepStrictEqual(yield* count(pair), [0, 20])
+      assert.lengthOf((yield* status).held, 1)
+    }))
+
+  it.effect("about few changes nothing more is asked, about many one question more", () =>
     Effect.gen(function*() {
       const { calls, once, replit } = yield* start()
       const asked = () => calls.filter((call) => /glance|weigh|countRows|held/.test(call))
