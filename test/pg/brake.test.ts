@@ -204,17 +204,20 @@ layer(PgPair.layer, { excludeTestServices: true })("the brake", (it) => {
         const sync = yield* synced(notas, { settings: { brake: limits } }).pipe(
           Effect.provideService(PgPair, { replit: proxies.replit.url, external: proxies.external.url })
         )
-        const counts: Array<ReadonlyArray<number>> = []
-        for (const round of [1, 2, 3]) {
-          yield* sync.replit.query(
-            `insert into notas (id) select n + ${round * 1_000} from generate_series(1, ${rows}) n`
-          )
+        const cost = Effect.gen(function*() {
           const before = yield* Effect.all([proxies.replit.roundTrips, proxies.external.roundTrips])
           yield* sync.cycle
           const after = yield* Effect.all([proxies.replit.roundTrips, proxies.external.roundTrips])
-          counts.push(after.map((trips, index) => trips.length - before[index]!.length))
-        }
-        return counts.at(-1)!
+          return after.map((trips, index) => trips.length - before[index]!.length)
+        })
+        const insert = (first: number) =>
+          sync.replit.query(`insert into notas (id) select n + ${first} from generate_series(1, ${rows}) n`)
+        // Connections and what is asked only once are behind us then.
+        for (const first of [1_000, 2_000]) yield* Effect.zipRight(insert(first), sync.cycle)
+        yield* insert(3_000)
+        const moving = yield* cost
+        assert.deepStrictEqual(yield* cost, [1, 1], "idle")
+        return moving
       })
       const few = yield* trips(null, 50)
       assert.deepStrictEqual(yield* trips(brake, 50), few)

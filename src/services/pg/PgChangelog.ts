@@ -18,6 +18,7 @@ import type {
   Contested,
   Identity,
   Phase,
+  Question,
   Verdict
 } from "../Database.ts"
 import { beforeMerge, explainRefusal, undoMerge } from "./explainRefusal.ts"
@@ -31,31 +32,34 @@ import { bouncesMax, type Seeding, type TableSql } from "./TableSql.ts"
 export const make = (session: PgSession, stems: Stems): Changelog => {
   /** Who asks, by the last question: a cycle that this process finishes is noted as its. */
   let holder: string | null = null
+  const askOnce = (question: Question) =>
+    Effect.gen(function*() {
+      const { countTo, known, note, schemas, tables } = question
+      holder = note?.holder ?? holder
+      const rows = yield* session.query(
+        `select vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
+           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting`,
+        [
+          tables.map(({ schema }) => schema),
+          tables.map(({ name }) => name),
+          schemas ?? [],
+          known ?? null,
+          note?.holder ?? null,
+          note?.otherSideIdle ?? false,
+          note?.notBeforeMs ?? 0,
+          countTo ?? 0
+        ]
+      )
+      return yield* decodeAnswer(rows[0]!, question.tables, stems)
+    })
+
   return {
     ask: (question) =>
-      Effect.gen(function*() {
-        const { countTo, known, note, schemas, tables } = question
-        holder = note?.holder ?? holder
-        const rows = yield* session.query(
-          `select vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
-             vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting`,
-          [
-            tables.map(({ schema }) => schema),
-            tables.map(({ name }) => name),
-            schemas ?? [],
-            known ?? null,
-            note?.holder ?? null,
-            note?.otherSideIdle ?? false,
-            note?.notBeforeMs ?? 0,
-            countTo ?? 0
-          ]
-        )
-        return yield* decodeAnswer(rows[0]!, question.tables, stems)
-      }).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", (error) =>
-        // Nothing of ours is there, or only half of it: that is an answer too.
+      askOnce(question).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", () =>
+        // Nothing of ours is there, or only half of it: that is an answer too; unless another copy has just installed it.
         Effect.flatMap(
           isInstalled(session),
-          (there) => there ? Effect.fail(error) : Effect.succeed(nothingInstalled)
+          (there) => there ? askOnce(question) : Effect.succeed(nothingInstalled)
         ))),
 
     lease: Effect.gen(function*() {
