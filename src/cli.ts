@@ -4,6 +4,7 @@
  */
 import { CliConfig, Command, HelpDoc, Options, ValidationError } from "@effect/cli"
 import { Console, Effect, HashMap } from "effect"
+import { approveCommand, rejectCommand } from "./cli/braking.ts"
 import { demoCommand } from "./cli/demoCommand.ts"
 import type { Ended } from "./cli/Ended.ts"
 import { Host } from "./cli/Host.ts"
@@ -52,6 +53,8 @@ const command = Command.make(
     verifyCommand,
     conflictsCommand,
     quarantineCommand,
+    approveCommand,
+    rejectCommand,
     probeCommand,
     teardownCommand,
     demoCommand
@@ -64,7 +67,7 @@ const footer = HelpDoc.blocks([
     "0  done, or stopped by a signal",
     "1  the world said no, after retries: unreachable, wrong password, lease not free",
     "2  something must be changed first: an option, a setting, a table",
-    "3  done, but something waits for a person: quarantine, a paused table, differences"
+    "3  done, but something waits for a person: quarantine, a paused or held table, differences"
   ].join("\n")),
   HelpDoc.h1("EXAMPLES"),
   HelpDoc.p([
@@ -78,6 +81,7 @@ const footer = HelpDoc.blocks([
     "vaivem verify --repair",
     "vaivem conflicts show 3f2a",
     "vaivem quarantine discard 91c0",
+    "vaivem reject perfis",
     "vaivem teardown --table perfis --yes",
     "vaivem status --help"
   ].join("\n"))

@@ -4,6 +4,7 @@
  */
 import { describe } from "@effect/vitest"
 import { applying } from "./conformance/applying.ts"
+import { braking } from "./conformance/braking.ts"
 import { catalog } from "./conformance/catalog.ts"
 import { changelog } from "./conformance/changelog.ts"
 import { comparison } from "./conformance/comparison.ts"
@@ -27,6 +28,9 @@ export const suite = (name: string, makePair: MakePair) => {
     })
     describe("applying", () => {
       applying(makePair)
+    })
+    describe("braking", () => {
+      braking(makePair)
     })
     describe("ids", () => {
       ids(makePair)

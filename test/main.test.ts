@@ -11,7 +11,20 @@ import { asAdmin, connect, freshDatabase, freshPair, query } from "./support/Tes
 // Every start of the program takes a second, and several on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
-const commands = ["setup", "check", "plan", "status", "verify", "conflicts", "quarantine", "probe", "teardown", "demo"]
+const commands = [
+  "setup",
+  "check",
+  "plan",
+  "status",
+  "verify",
+  "conflicts",
+  "quarantine",
+  "approve",
+  "reject",
+  "probe",
+  "teardown",
+  "demo"
+]
 
 const perfis = "create table perfis (id text primary key, nome text, email text unique, updated_at timestamptz)"
 
@@ -103,6 +116,7 @@ describe("settings", () => {
         [{ ...urls, SYNC_CONFLICT_POLICY: "newest" }, /SYNC_CONFLICT_POLICY: newest is none of last-write-wins/],
         [{ ...urls, SYNC_BATCH_ROWS_MAX: "0" }, /SYNC_BATCH_ROWS_MAX: 0 is no whole number/],
         [{ ...urls, SYNC_TABLES: "a b" }, /SYNC_TABLES: /],
+        [{ ...urls, SYNC_BRAKE: "half" }, /SYNC_BRAKE: half is neither off nor a number of rows and a share/],
         [{ ...urls, SYNC_RETRY_FOR: "2 years" }, /SYNC_RETRY_FOR: 2 years is/]
       ]
       yield* inPairs(cases, ([env, message]) =>
@@ -402,6 +416,31 @@ describe("commands", () => {
         assert.deepStrictEqual(yield* query(url, "select 1 from pg_class where relname like 'perfis\\_%log'"), [])
       }
       assert.deepStrictEqual(yield* rows(replit, "id"), [{ id: "ana" }])
+    }))
+
+  it.scopedLive("a table that the brake holds is told in log, status and exit code, and goes on with approve or reject", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      yield* query(replit, "insert into perfis (id) select 'p' || n from generate_series(1, 100) n")
+      yield* run(["--once"], { env })
+      refused(yield* run(["approve", "perfis"], { env }), 2, /perfis is not held by the brake\. No table is/)
+      yield* query(replit, "truncate perfis")
+      const held = yield* run(["--once"], { env })
+      assert.strictEqual(held.code, 3, held.err)
+      assert.match(held.err, /level=WARN.*perfis is held: 100 of 100 rows of external would be deleted.*50 rows, 20 %/)
+      assert.match(held.err, /`approve perfis`.*`reject perfis`/)
+      assert.match(held.out, /waiting for you: perfis held/)
+      assert.match((yield* run(["status"], { env })).out, /perfis is held since .*100 of 100 rows of external/)
+      assert.deepInclude(json(yield* run(["status", "--json"], { env })).held[0].replit, { deletes: 100, rows: 100 })
+      const rejected = yield* run(["reject", "perfis"], { env })
+      assert.strictEqual(rejected.out, "Rejected for perfis: 100 deletes. The next cycle brings the rows back.\n")
+      assert.match((yield* run(["--once"], { env })).out, /external → Replit: 100 inserted/)
+      yield* query(external, "delete from perfis")
+      assert.strictEqual((yield* run(["--once"], { env })).code, 3)
+      const approved = yield* run(["approve", "perfis"], { env })
+      assert.strictEqual(approved.out, "Approved for perfis: 100 deletes on Replit. The next cycle does it.\n")
+      assert.strictEqual((yield* run(["--once"], { env })).code, 0)
+      assert.deepStrictEqual(yield* rows(replit), [])
     }))
 
   it.scopedLive("teardown cleans one side when the other is gone", () =>

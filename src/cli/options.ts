@@ -17,6 +17,11 @@ export const table = Options.text("table").pipe(
 export const tableOf = (given: Option.Option<string>): Effect.Effect<TableName | null, ActionNeeded> =>
   Option.match(given, {
     onNone: () => Effect.succeed(null),
-    onSome: (text) =>
-      Either.mapLeft(parse(text), (problem) => new ActionNeeded({ message: `--table ${text}: ${problem}.` }))
+    onSome: (text) => named(text, `--table ${text}`)
   })
+
+/** A table given as an argument. */
+export const tableNamed = (text: string): Effect.Effect<TableName, ActionNeeded> => named(text, text)
+
+const named = (text: string, given: string) =>
+  Either.mapLeft(parse(text), (problem) => new ActionNeeded({ message: `${given}: ${problem}.` }))

@@ -1,6 +1,7 @@
 /** `status` for people. */
+import { concernedText } from "../domain/brake.ts"
 import { amount, count, duration, list } from "../domain/Quantity.ts"
-import { label, sides } from "../domain/Side.ts"
+import { label, opposite, sides } from "../domain/Side.ts"
 import { summaryLine } from "../domain/Summary.ts"
 import { textTable } from "../domain/TextTable.ts"
 import type { Status, TableStatus } from "../programs/status.ts"
@@ -49,13 +50,18 @@ const lastRun = ({ durationMs, error, outcome, pull, push, startedAt }: Run): st
 /** ISO 8601 to the second, as people read it. */
 const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`
 
-const advice = ({ tables, unreachable }: Status): ReadonlyArray<string> => {
+const advice = ({ held, tables, unreachable }: Status): ReadonlyArray<string> => {
   const quarantined = tables.reduce(
     (sum, table) => sum + sides.reduce((inner, side) => inner + (table[side]?.quarantined ?? 0), 0),
     0
   )
   return [
     ...(quarantined === 0 ? [] : [`${amount(quarantined, "row")} in quarantine: see \`quarantine list\`.`]),
+    ...held.map(({ since, table, ...on }) =>
+      `${table} is held since ${seconds(since)}: ${
+        list(sides.flatMap((side) => concernedText(on[side], label(opposite(side))) ?? []))
+      }. \`approve ${table}\` lets these changes through, \`reject ${table}\` brings the rows back.`
+    ),
     ...unreachable.map(({ message }) => message)
   ]
 }

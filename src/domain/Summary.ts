@@ -19,7 +19,7 @@ export interface Summary {
   readonly pull: DirectionCounts
   readonly durationMs: number
   readonly quarantined: number
-  readonly paused: ReadonlyArray<{ readonly table: string }>
+  readonly paused: ReadonlyArray<{ readonly table: string; readonly held?: true }>
   readonly cutShort: ReadonlyArray<string>
 }
 
@@ -38,7 +38,7 @@ export const summaryLine = (summary: Summary): string => {
 /** What waits for a person after a cycle; empty when nothing does. */
 export const waits = ({ cutShort, paused, quarantined }: Summary): ReadonlyArray<string> => [
   ...(quarantined === 0 ? [] : [`${amount(quarantined, "row")} in quarantine`]),
-  ...[...new Set(paused.map(({ table }) => table))].map((table) => `${table} paused`),
+  ...new Set(paused.map(({ held, table }) => `${table} ${held === true ? "held" : "paused"}`)),
   ...(cutShort.length === 0 ? [] : ["a pass cut short"])
 ]
 

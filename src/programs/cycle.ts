@@ -13,6 +13,7 @@ import type { Answer, Database, Moved } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
+import { brake, countTo } from "./brake.ts"
 import { onBoth } from "./databases.ts"
 import { pairProblem } from "./pair.ts"
 import type { Paused, Tally, Work } from "./pass.ts"
@@ -165,7 +166,9 @@ const underLease = Effect.fn("underLease")(function*(
   const answers = setUp === null ? before : yield* askAgain()
   if (setUp !== null) yield* noteStates(memory, answers)
   const ready = (yield* Ref.get(memory.ready))!
-  yield* pass(workOf(ready, answers), tally, config)
+  const braked = yield* brake(workOf(ready, answers), ready.tables.map(({ table }) => table), answers)
+  yield* Ref.update(tally, (now) => ({ ...now, paused: [...now.paused, ...braked.paused] }))
+  yield* pass(braked.work, tally, config)
   const moved = yield* Ref.get(tally)
   // What a paused table applied may not be acknowledged yet, and its history is what says so.
   const paused = new Set(moved.paused.map(({ table }) => table))
@@ -182,7 +185,8 @@ const underLease = Effect.fn("underLease")(function*(
 const questionTo = (side: Side, known: Ready | null, config: SyncConfig["Type"]) => ({
   tables: known?.names ?? config.tables,
   schemas: config.schemas,
-  known: known?.states?.[side] ?? null
+  known: known?.states?.[side] ?? null,
+  countTo: countTo(config.brake)
 })
 
 /** Remembers what an idle cycle compares with, if that is what `setup` left. */

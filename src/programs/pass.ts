@@ -13,6 +13,7 @@ import { tangles } from "../domain/tangles.ts"
 import type { Applied, Database, Moved, Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
+import type { Allowance } from "./Allowance.ts"
 import type { Propagated, RefusedRow, Route } from "./propagate.ts"
 import { propagateCircle, propagateKeys } from "./propagate.ts"
 import { pull } from "./pull.ts"
@@ -25,6 +26,18 @@ export interface Work {
   readonly pending: Readonly<Record<Side, boolean>>
   /** Which sides have keys in quarantine. */
   readonly quarantined: Readonly<Record<Side, boolean>>
+  /** What the brake says; without it everything may go. */
+  readonly way?: Way
+}
+
+/** How much of a table may go in this pass, by the side whose changes they are. */
+export interface Way {
+  /** Changes up to these were approved by a person: they go first, and nothing is counted. */
+  readonly approved: Readonly<Record<Side, bigint>> | null
+  /** What may go of the rest; null when the table is held, and nothing may. */
+  readonly allowances: Readonly<Record<Side, Allowance>> | null
+  /** A table that points at this one is held, and a foreign key could take its rows along. */
+  readonly withoutDeletes: boolean
 }
 
 /** What a cycle moved so far; kept in a `Ref`, so that a retry after a lost connection adds to it. */
@@ -40,6 +53,8 @@ export interface Tally {
 export interface Paused {
   readonly table: string
   readonly problem: string
+  /** By the brake. */
+  readonly held?: true
 }
 
 const nothing: Moved = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }
@@ -57,33 +72,59 @@ export const pass = Effect.fn("pass")(function*(
   const refused: Array<Refused> = []
   const unfit = new Set<SyncedTable>()
   const pendingOf = new Map(work.map(({ pending, table }) => [table, pending]))
+  const wayOf = new Map(work.map(({ table, way }) => [table, way]))
+  const isHeld = (table: SyncedTable) => wayOf.get(table)?.allowances === null
 
   /** The other tables of a circle that have something pending on the side; only for the first of them. */
   const circleOf = (table: SyncedTable, side: Side): ReadonlyArray<SyncedTable> => {
     const group = groups.find((tables) => tables.includes(table)) ?? []
-    const waiting = group.filter((other) => pendingOf.get(other)?.[side] === true && !unfit.has(other))
+    const waiting = group.filter((other) =>
+      pendingOf.get(other)?.[side] === true && !unfit.has(other) && !isHeld(other)
+    )
     return waiting[0] === table ? waiting.slice(1) : []
   }
   for (const [phase, tables] of [["upserts", upserts], ["deletes", upserts.toReversed()]] as const) {
     for (const table of tables) {
+      if (phase === "deletes" && wayOf.get(table)?.withoutDeletes === true) continue
       for (const side of ["replit", "external"] as const) {
-        if (pendingOf.get(table)?.[side] !== true || unfit.has(table)) continue
-        const moved = yield* pausing(table, tally, unfit)(
-          (side === "replit" ? push : pull)(table, phase, {
-            batchRowsMax: options.batchRowsMax,
-            circle: phase === "upserts" ? circleOf(table, side) : [],
-            onMoved: (applied) => count(tally, side, applied)
-          })
-        )
-        if (moved === null) continue
-        if (moved.cutShort) yield* noteCutShort(tally, table, side)
-        if (moved.refused.length > 0) refused.push({ table, side, phase, rows: moved.refused })
+        for (const bounds of boundsOf(wayOf.get(table), side)) {
+          if (pendingOf.get(table)?.[side] !== true || unfit.has(table)) continue
+          const moved = yield* pausing(table, tally, unfit)(
+            (side === "replit" ? push : pull)(table, phase, {
+              ...bounds,
+              batchRowsMax: options.batchRowsMax,
+              circle: phase === "upserts" ? circleOf(table, side) : [],
+              onMoved: (applied) => count(tally, side, applied)
+            })
+          )
+          if (moved === null) continue
+          if (moved.cutShort) yield* noteCutShort(tally, table, side)
+          if (moved.refused.length > 0) refused.push({ table, side, phase, rows: moved.refused })
+        }
       }
     }
   }
   const circles = groups.filter((tables) => tables.length > 1)
-  yield* secondChance(work.filter(({ table }) => !unfit.has(table)), refused, circles, tally)
+  yield* secondChance(
+    work.filter(({ table }) => !unfit.has(table) && !isHeld(table)),
+    refused,
+    circles,
+    tally
+  )
 })
+
+/** The passes over one side's changes of a table: what was approved, then the rest, as far as it may go. */
+const boundsOf = (
+  way: Way | undefined,
+  side: Side
+): ReadonlyArray<{ readonly upTo?: bigint; readonly allowance?: Allowance }> => {
+  if (way === undefined) return [{}]
+  const approved = way.approved?.[side] ?? 0n
+  return [
+    ...(approved > 0n ? [{ upTo: approved }] : []),
+    ...(way.allowances === null ? [] : [{ allowance: way.allowances[side] }])
+  ]
+}
 
 interface Refused {
   readonly table: SyncedTable
@@ -207,7 +248,7 @@ const dueQuarantine = Effect.fn("dueQuarantine")(function*(
   refused: ReadonlyArray<Refused>
 ) {
   const due: Array<Waiting> = []
-  for (const { quarantined, table } of work) {
+  for (const { quarantined, table, way } of work) {
     for (const side of ["replit", "external"] as const) {
       if (!quarantined[side]) continue
       const tried = new Set(
@@ -217,7 +258,8 @@ const dueQuarantine = Effect.fn("dueQuarantine")(function*(
       )
       const keys = (yield* (yield* database(side)).due(table, dueMax)).filter((key) => !tried.has(JSON.stringify(key)))
       if (keys.length === 0) continue
-      for (const phase of ["upserts", "deletes"] as const) due.push({ table, side, phase, groups: [keys] })
+      due.push({ table, side, phase: "upserts", groups: [keys] })
+      if (way?.withoutDeletes !== true) due.push({ table, side, phase: "deletes", groups: [keys] })
     }
   }
   return due

@@ -9,6 +9,7 @@ import { Clock, Deferred, Effect, Fiber, Random, Stream } from "effect"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import type { Contended, RowRefused, SyncError } from "../domain/SyncError.ts"
 import type { Applied, ApplyOptions, Claim, ClaimRequest, Database, Phase, Seed } from "../services/Database.ts"
+import { type Allowance, permitOf } from "./Allowance.ts"
 import { resolve } from "./resolve.ts"
 
 /** One table on its way from one side to the other. */
@@ -32,6 +33,10 @@ export interface PropagateOptions {
    * batch, which is the largest for that.
    */
   readonly circle?: ReadonlyArray<SyncedTable>
+  /** Only changes up to this one, which a person approved. */
+  readonly upTo?: bigint | undefined
+  /** What the brake lets through without another look; without it, anything. */
+  readonly allowance?: Allowance | undefined
   /** Told of every batch when it is through: what comes after may fail. */
   readonly onMoved?: (applied: Applied) => Effect.Effect<void>
 }
@@ -61,6 +66,8 @@ export interface Propagated {
  */
 export const propagate = Effect.fn("propagate")(function*(route: Route, options: PropagateOptions) {
   const total = new Total(options.onMoved)
+  const { allowance } = options
+  const only = options.upTo === undefined ? {} : { only: { upTo: options.upTo } }
   let after: Key | null = null
   const shapes = [route.table.shapes.replit, route.table.shapes.external]
   const rowsAtFirst = shapes.some(({ selfReferencing }) => selfReferencing)
@@ -69,10 +76,10 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
   let rows = rowsAtFirst
   if (options.circle !== undefined && options.circle.length > 0) {
     rows = options.batchRowsMax
-    const request = { _tag: "Next", phase: route.phase, after: null, rows } satisfies ClaimRequest
+    const request = { _tag: "Next", phase: route.phase, after: null, rows, ...only } satisfies ClaimRequest
     const seeds = options.circle.map((table) => seedOf(route.from, table, request))
-    const first = yield* batch(route, request, { locks: "wait", total, seeds })
-    if (first._tag === "Empty") return total.get()
+    const first = yield* batch(route, request, { locks: "wait", total, seeds, allowance })
+    if (first._tag === "Empty" || first._tag === "Over") return total.get()
     // What can't pass like this goes as if there were no circle.
     after = first._tag === "Moved" ? first.after : null
     if (first._tag === "Moved" && !first.more) return total.get()
@@ -81,10 +88,10 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
   let locks: ApplyOptions["locks"] = "wait"
   // Rows that pass unique values on to each other can pass if they are in one batch: once, the largest is tried.
   let widened = false
-  const next = () => ({ _tag: "Next", phase: route.phase, after, rows }) satisfies ClaimRequest
+  const next = () => ({ _tag: "Next", phase: route.phase, after, rows, ...only }) satisfies ClaimRequest
   let ahead: Started | null = null
   while (true) {
-    const started: Started = ahead ?? (yield* start(route, next(), { locks, total }))
+    const started: Started = ahead ?? (yield* start(route, next(), { locks, total, allowance }))
     const { request } = started
     const claimed = yield* Deferred.await(started.claimed)
     // A claim that isn't full was the last, most likely: another connection for what comes after isn't worth opening.
@@ -92,7 +99,7 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
       ? yield* start(
         route,
         { ...request, after: claimed.after, rows },
-        { locks, total, turn: Deferred.await(started.merged) }
+        { locks, total, allowance, turn: Deferred.await(started.merged) }
       )
       : null
     const discardAhead = Effect.suspend(() => {
@@ -103,11 +110,12 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
     const result: BatchResult = yield* batch(
       route,
       request,
-      { locks, total },
+      { locks, total, allowance },
       Effect.tapError(Fiber.join(started.fiber), () => discardAhead)
     )
     if (result._tag !== "Moved") yield* discardAhead
-    if (result._tag === "Empty") return total.get()
+    // What comes over the brake's limit while a cycle runs stays pending, for the next one to look at.
+    if (result._tag === "Empty" || result._tag === "Over") return total.get()
     if (result._tag === "TooLong") {
       if (request.rows === 1) return yield* result.error
       rows = Math.ceil(request.rows / 4)
@@ -149,7 +157,7 @@ export const propagateKeys = Effect.fn("propagateKeys")(function*(
       total
     })
     if (result._tag === "TooLong" && some.length === 1) return yield* result.error
-    if (result._tag === "Moved" || result._tag === "Empty") continue
+    if (result._tag === "Moved" || result._tag === "Empty" || result._tag === "Over") continue
     if (result._tag === "Blocked" && some.length === 1) continue
     if (result._tag === "Refused" && some.length === 1) total.refuse({ key: some[0]!, error: result.error })
     else queue.unshift(some.slice(0, some.length / 2), some.slice(some.length / 2))
@@ -176,6 +184,8 @@ export const propagateCircle = Effect.fn("propagateCircle")(function*(
 
 type BatchResult =
   | { readonly _tag: "Empty" }
+  /** More deletes than the brake has looked at. */
+  | { readonly _tag: "Over" }
   | {
     readonly _tag: "Moved"
     readonly rows: number
@@ -199,6 +209,7 @@ type BatchResult =
   | { readonly _tag: "TooLong"; readonly error: Contended }
 
 interface BatchOptions extends Pick<ApplyOptions, "seeds"> {
+  readonly allowance?: Allowance | undefined
   readonly locks: ApplyOptions["locks"]
   /** Told of the batch in the moment that it is through. */
   readonly total: Total
@@ -270,13 +281,17 @@ const seedOf = (from: Database, table: SyncedTable, request: ClaimRequest): Seed
   )
 })
 
-const once = (route: Route, request: ClaimRequest, { locks, seeds, total, ...options }: TryOptions) =>
+const once = (route: Route, request: ClaimRequest, { allowance, locks, seeds, total, ...options }: TryOptions) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.scoped(Effect.gen(function*() {
       const startedMs = yield* Clock.currentTimeMillis
       const claim = yield* route.from.claim(route.table, request)
       yield* options.onClaimed?.(claim) ?? Effect.void
       if (claim === null) return { _tag: "Empty" } satisfies BatchResult as BatchResult
+      const permit = yield* permitOf(allowance)
+      if (route.phase === "deletes" && !permit.takeDeletes(claim.rows)) {
+        return { _tag: "Over" } satisfies BatchResult as BatchResult
+      }
       let waitedMs = 0
       const turn = options.turn === undefined ? Effect.void : Effect.gen(function*() {
         const sinceMs = yield* Clock.currentTimeMillis
@@ -284,7 +299,7 @@ const once = (route: Route, request: ClaimRequest, { locks, seeds, total, ...opt
         waitedMs = (yield* Clock.currentTimeMillis) - sinceMs
       })
       const applied = yield* route.to.apply(route.table, claim, {
-        judge: resolve(route.table, route.from.side),
+        judge: permit.judging(resolve(route.table, route.from.side)),
         locks,
         seeds: seeds ?? [],
         turn
@@ -300,6 +315,7 @@ const once = (route: Route, request: ClaimRequest, { locks, seeds, total, ...opt
       if ("_tag" in applied) {
         return { _tag: "Refused", rows, last, after, more, error: applied } satisfies BatchResult as BatchResult
       }
+      permit.use()
       yield* options.onMerged ?? Effect.void
       yield* claim.acknowledge(applied.kept)
       yield* total.add(applied)

@@ -1,5 +1,6 @@
 /** How things stand on both sides: what waits, what lost, how many rows there are. Reads only, and never waits for the lease. */
 import { Effect, Either } from "effect"
+import type { Concerned } from "../domain/brake.ts"
 import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
 import { exitCode } from "../domain/SyncError.ts"
@@ -15,6 +16,8 @@ export interface Status {
   readonly tables: ReadonlyArray<{ readonly table: string } & Readonly<Record<Side, TableStatus | null>>>
   /** Whether vaivem is installed there and paired. */
   readonly setUp: Readonly<Record<Side, boolean | null>>
+  /** Tables that the brake holds, until somebody approves or rejects that. */
+  readonly held: ReadonlyArray<{ readonly table: string; readonly since: string } & Readonly<Record<Side, Concerned>>>
   /** When the last cycle ended, idle or not; ISO 8601. */
   readonly lastCycleAt: string | null
   /** The last cycle that moved something or failed. */
@@ -44,7 +47,9 @@ export const status = Effect.gen(function*() {
   const tables = yield* namesOf(sides.flatMap((side) => Either.getOrElse(captured[side], () => [])))
   const asked = yield* onBoth((database) =>
     Effect.either(
-      Effect.all({ identity: database.identity, found: database.status(tables) }).pipe(retrying("2 seconds"))
+      Effect.all({ identity: database.identity, found: database.status(tables), held: database.held }).pipe(
+        retrying("2 seconds")
+      )
     )
   )
   const replit = Either.getOrNull(asked.replit)
@@ -63,6 +68,11 @@ export const status = Effect.gen(function*() {
       external: tableOn("external", index)
     })),
     setUp: { replit: isSetUp("replit"), external: isSetUp("external") },
+    held: (replit?.held ?? []).flatMap(({ holding, since, table }) =>
+      since === null
+        ? []
+        : [{ table: display(table), since, replit: concerned(holding.replit), external: concerned(holding.external) }]
+    ),
     lastCycleAt: replit?.found.lastCycleAt ?? null,
     lastRun: replit?.found.lastRun ?? null,
     unreachable: sides.flatMap((side) =>
@@ -73,6 +83,8 @@ export const status = Effect.gen(function*() {
     )
   } satisfies Status
 }).pipe(Effect.withSpan("status"))
+
+const concerned = ({ deletes, overwrites, rows }: Concerned): Concerned => ({ deletes, overwrites, rows })
 
 /** Of what a wildcard names, those that are set up: one side may be out of reach, so nobody can say what both have. */
 const namesOf = Effect.fn("namesOf")(function*(captured: ReadonlyArray<TableName>) {

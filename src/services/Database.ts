@@ -6,6 +6,7 @@
  * Every verb that writes is idempotent or is one transaction: a lost COMMIT answer is retried (promise 8).
  */
 import type { Effect, Scope, Stream } from "effect"
+import type { Concerned } from "../domain/brake.ts"
 import type { Version } from "../domain/decide.ts"
 import type { IdSequence, SequenceSettings } from "../domain/IdSequence.ts"
 import type { Side } from "../domain/Side.ts"
@@ -14,7 +15,7 @@ import type { SyncError } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import type { Renewal, Tokens } from "../domain/Tokens.ts"
 
-export interface Database extends Catalog, Changelog, Comparison, Survey, Journal {
+export interface Database extends Catalog, Changelog, Comparison, Survey, Journal, Braking {
   readonly side: Side
 }
 
@@ -191,6 +192,8 @@ export interface Question {
   readonly schemas?: ReadonlyArray<string>
   /** `Answer.state` of an earlier answer about the same tables. */
   readonly known?: string | null
+  /** Count the changes of each queue, but no further than this; without it they are not counted. */
+  readonly countTo?: number
   /** On Replit's side: who asks, and that the other side is idle, so that an idle cycle can be noted at once. */
   readonly note?: {
     /** Random name of this process. */
@@ -224,6 +227,10 @@ export interface Answer {
     readonly captured: string | null
     readonly contract: string | null
     readonly pending: boolean
+    /** Changes in the queue, as far as they were counted: see `Question.countTo`. */
+    readonly waiting: number
+    /** Held by the brake. Replit's side only. */
+    readonly held: boolean
     /** Keys in quarantine, whether due or not. */
     readonly quarantined: number
     /** Of those, how many are due for another try now, by time or because the row changed. */
@@ -245,9 +252,18 @@ export type ClaimRequest =
     readonly after: Key | null
     /** At most so many keys. */
     readonly rows: number
+    readonly only?: Selected
   }
   /** Exactly these keys, as far as they are pending and of that phase; quarantined or not. */
   | { readonly _tag: "Keys"; readonly phase: Phase; readonly keys: ReadonlyArray<Key> }
+
+/** A part of what is pending, by the newest change of each key. */
+export interface Selected {
+  readonly after?: bigint
+  readonly upTo?: bigint
+  /** Not old keys of rows that are there under another one: those are no deletes. */
+  readonly vanished?: boolean
+}
 
 export interface Claim {
   /** Number of keys, at least 1. They are numbered 1 to `rows` in key order. */
@@ -501,7 +517,7 @@ export interface Conflict {
   readonly lostSide: Side
   readonly table: TableName
   readonly key: Key
-  /** `conflict`, `cascade`, `discard`, `restore`, `first-contact`. */
+  /** `conflict`, `cascade`, `discard`, `restore`, `first-contact`, `rejected`. */
   readonly reason: string
   readonly policy: string | null
   /** Column texts; null when the losing version was a delete. */
@@ -552,4 +568,70 @@ export interface Run {
   readonly pull: Moved
   /** Message of the failure. */
   readonly error: string | null
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Braking: what a cycle would take away, and what is held until a person has looked.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Braking {
+  /** What the queue holds after a change, from above, without a look at the table: one round trip. */
+  readonly glance: (table: SyncedTable, after: bigint) => Effect.Effect<Glance, SyncError>
+  /** Rows of the table, counted no further than `most`, if that is given. */
+  readonly countRows: (table: SyncedTable, most: number | null) => Effect.Effect<number, SyncError>
+  /**
+   * What applying a claim of the other side would take away here: nothing is applied or locked. Marks that find no row are
+   * no deletes. `isOverwrite` is asked about each contested key.
+   */
+  readonly weigh: (
+    table: SyncedTable,
+    claim: Claim,
+    isOverwrite: (contested: Contested) => boolean
+  ) => Effect.Effect<Weighed, SyncError>
+  /** What is or was held, by table; empty when nothing of ours is installed. Replit's side only, like the next two. */
+  readonly held: Effect.Effect<ReadonlyArray<Held>, SyncError>
+  /** Holds a table, in place of what was held of it before; what was approved stays so. */
+  readonly holdTable: (table: TableName, holding: Holding) => Effect.Effect<void, SyncError>
+  /** Ends a hold; with `approve`, the changes that were held need not be counted any more. */
+  readonly releaseTable: (table: TableName, approve: boolean) => Effect.Effect<void, SyncError>
+  /**
+   * Moves pending changes up to that id of these keys to history, as if they had been acknowledged; keys with a later one
+   * are left alone. With `journal` this side's versions go into the conflicts, whole. Returns how many keys.
+   */
+  readonly giveUp: (
+    table: SyncedTable,
+    keys: ReadonlyArray<Key>,
+    options: { readonly upTo: bigint; readonly journal: boolean }
+  ) => Effect.Effect<number, SyncError>
+}
+
+export interface Glance {
+  /** Later changes but marks. */
+  readonly changes: number
+  /** Of those, deletes and truncations: at least as many as keys whose row is gone. */
+  readonly removals: number
+  /** Changes but marks, whenever they were made. */
+  readonly allChanges: number
+  /** Deletes, truncations and marks, whenever they were made: no more keys than these can have no row. */
+  readonly allRemovals: number
+  /** Newest change of the queue, 0 without any. */
+  readonly newest: bigint
+}
+
+export interface Weighed {
+  /** Rows that are here and would be deleted, and that nobody contests. */
+  readonly deletes: ReadonlyArray<Key>
+  readonly overwrites: ReadonlyArray<Key>
+}
+
+/** By the side whose changes they are; the rows concerned are the other side's. */
+export type Holding = Readonly<Record<Side, Concerned & { readonly changeId: bigint }>>
+
+export interface Held {
+  readonly table: TableName
+  /** ISO 8601; null when it is not held any more. */
+  readonly since: string | null
+  readonly holding: Holding
+  /** Newest change that a person approved, by side; 0 without any. */
+  readonly approved: Readonly<Record<Side, bigint>>
 }

@@ -12,6 +12,7 @@ import { display } from "../domain/TableName.ts"
 import type { Database } from "./Database.ts"
 import type { App } from "./memory/App.ts"
 import * as MemoryApp from "./memory/App.ts"
+import * as Brake from "./memory/Brake.ts"
 import * as Catalog from "./memory/Catalog.ts"
 import type { Connection } from "./memory/Changelog.ts"
 import * as Changelog from "./memory/Changelog.ts"
@@ -72,7 +73,8 @@ const connect = (store: Store): Database => {
     ...Changelog.make(connection),
     ...Comparison.make(store),
     ...Survey.make(store),
-    ...Journal.make(store)
+    ...Journal.make(store),
+    ...Brake.make(store)
   }
 }
 

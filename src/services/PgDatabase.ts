@@ -6,6 +6,7 @@ import { ActionNeeded } from "../domain/SyncError.ts"
 import type { Database } from "./Database.ts"
 import { ExternalDb } from "./ExternalDb.ts"
 import type { Migration } from "./pg/Migrations.ts"
+import * as PgBrake from "./pg/PgBrake.ts"
 import * as PgCatalog from "./pg/PgCatalog.ts"
 import * as PgChangelog from "./pg/PgChangelog.ts"
 import * as PgComparison from "./pg/PgComparison.ts"
@@ -28,7 +29,8 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
     ...PgChangelog.make(session, stems),
     ...PgComparison.make(session, stems),
     ...PgSurvey.make(session, stems),
-    ...PgJournal.make(session, stems)
+    ...PgJournal.make(session, stems),
+    ...PgBrake.make(session, stems)
   } satisfies Database
 })
 

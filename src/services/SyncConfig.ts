@@ -5,6 +5,7 @@
  */
 import { FileSystem } from "@effect/platform"
 import { Config, Context, Duration, Effect, Either, Layer, Option } from "effect"
+import { type Brake, defaultBrake, parse as parseBrake } from "../domain/brake.ts"
 import { type ConnectionTarget, parseUrl, requireDirect } from "../domain/ConnectionTarget.ts"
 import type { Policy } from "../domain/decide.ts"
 import { type Side, urlSetting } from "../domain/Side.ts"
@@ -51,6 +52,8 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly autoSetup: boolean
   /** Whether an update that leaves the stamp column unchanged bumps it. `SYNC_TOUCH`, default true. */
   readonly touch: boolean
+  /** How much a cycle may take away of a table before it is held; null never holds. `SYNC_BRAKE`, default `50 rows, 20 %`. */
+  readonly brake: Brake
 }>() {
   /** Settings given by a program: what is left out has its default. */
   static readonly layer = (settings: Settings): Layer.Layer<SyncConfig> => Layer.succeed(this, make(settings))
@@ -78,6 +81,7 @@ export interface Settings {
   readonly logFormat?: SyncConfig["Type"]["logFormat"] | undefined
   readonly autoSetup?: boolean | undefined
   readonly touch?: boolean | undefined
+  readonly brake?: Brake | undefined
 }
 
 const make = (settings: Settings): SyncConfig["Type"] => {
@@ -97,7 +101,8 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     retryFor: Duration.decode(settings.retryFor ?? "60 seconds"),
     logFormat: settings.logFormat ?? "auto",
     autoSetup: settings.autoSetup ?? true,
-    touch: settings.touch ?? true
+    touch: settings.touch ?? true,
+    brake: settings.brake === undefined ? defaultBrake : settings.brake
   }
 }
 
@@ -130,7 +135,8 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     retryFor: optional(env, "SYNC_RETRY_FOR", retryFor),
     logFormat: optional(env, "SYNC_LOG_FORMAT", oneOf("auto", "pretty", "logfmt", "json")),
     autoSetup: optional(env, "SYNC_AUTO_SETUP", yesOrNo),
-    touch: optional(env, "SYNC_TOUCH", yesOrNo)
+    touch: optional(env, "SYNC_TOUCH", yesOrNo),
+    brake: optional(env, "SYNC_BRAKE", parseBrake)
   }, { mode: "validate" }).pipe(
     Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
   )
@@ -150,7 +156,8 @@ const variables = [
   "SYNC_RETRY_FOR",
   "SYNC_LOG_FORMAT",
   "SYNC_AUTO_SETUP",
-  "SYNC_TOUCH"
+  "SYNC_TOUCH",
+  "SYNC_BRAKE"
 ] as const
 type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>

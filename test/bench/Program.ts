@@ -100,6 +100,7 @@ const start = (program: Program, args: ReadonlyArray<string>) =>
             DATABASE_URL: Redacted.value(replit),
             EXTERNAL_DB_URL: Redacted.value(external),
             SYNC_LOG_FORMAT: "logfmt",
+            SYNC_BRAKE: "off",
             ...settings
           },
           stdio: ["ignore", "pipe", "pipe"]

@@ -42,6 +42,7 @@ export const make = (pair: SamplePair): SampleProgram => {
     SYNC_TABLES: pair.tables.map(({ name }) => display(name)).join(","),
     SYNC_STAMP: pair.tables.flatMap(stampSetting).join(","),
     SYNC_RETRY_FOR: "15 seconds",
+    SYNC_BRAKE: "off",
     SYNC_LOG_FORMAT: "logfmt"
   }
   const checked: SampleProgram["run"] = (args, codes) =>

@@ -79,8 +79,10 @@ describe("the settings", () => {
         SYNC_RETENTION: "0",
         SYNC_LOG_FORMAT: "JSON",
         SYNC_AUTO_SETUP: "false",
-        SYNC_TOUCH: "No"
+        SYNC_TOUCH: "No",
+        SYNC_BRAKE: "5 rows, 2.5 %"
       })
+      assert.deepStrictEqual(config.brake, { rows: 5, percent: 2.5 })
       assert.deepStrictEqual(config.tables, [perfis, pedidos])
       assert.deepStrictEqual([config.stampOf(perfis), config.stampOf(pedidos)], ["alterado_em", "Em"])
       assert.isFalse(config.stampIsDefault(perfis))
@@ -166,6 +168,7 @@ describe("a setting that is wrong", () => {
     [{ SYNC_RETENTION: "9999999 weeks" }, "SYNC_RETENTION: 9999999 weeks is out of range"],
     [{ SYNC_LOG_FORMAT: "xml" }, "SYNC_LOG_FORMAT: xml is none of auto, pretty, logfmt, json."],
     [{ SYNC_AUTO_SETUP: "maybe" }, "SYNC_AUTO_SETUP: maybe is none of true, false"],
+    [{ SYNC_BRAKE: "50" }, "SYNC_BRAKE: 50 is neither off nor a number of rows and a share, as in 50 rows, 20 %."],
     [{ SYNC_TOUCH: "2" }, "SYNC_TOUCH: 2 is none of true, false"]
   ]
   for (const [variables, words] of wrong) {

@@ -36,6 +36,14 @@ export class History {
     }
   }
 
+  /** A person has seen the deletes of a table that were held, and took them back. */
+  tookBackDeletes(table: string): void {
+    for (const [name, versions] of this.versions) {
+      if (!name.startsWith(`${table} `)) continue
+      for (const version of versions) version.replaced ||= version.row === null
+    }
+  }
+
   /** What is wrong with how it ended, a sentence each. */
   problems(rows: Readonly<Record<Side, Rows>>, conflicts: ReadonlyArray<Conflict>): ReadonlyArray<string> {
     const there = new Set(sides.flatMap((side) => [...rows[side]].map(([name, row]) => traceOf(name, row))))

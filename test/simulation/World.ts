@@ -3,6 +3,7 @@
  * from the seed alone.
  */
 import { Clock, Duration, Effect, Either, Layer, Random, Utils } from "effect"
+import type { Brake } from "../../src/domain/brake.ts"
 import { parseUrl } from "../../src/domain/ConnectionTarget.ts"
 import type { Policy } from "../../src/domain/decide.ts"
 import type { Side } from "../../src/domain/Side.ts"
@@ -91,6 +92,7 @@ export const make = Effect.fn("World.make")(function*(seed: number) {
     batchRowsMax: 1 + chance.below(6),
     retention: chance.pick(["0 millis", "7 days"] as const),
     touch: chance.of(0.7),
+    brake: chance.pick<Brake>([null, { rows: 0, percent: 0 }, { rows: 1, percent: 20 }]),
     policies: { byTable: new Map(names.map((name) => [display(name), chance.pick(policies)])) }
   }
   const config = SyncConfig.layer({

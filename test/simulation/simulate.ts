@@ -42,14 +42,14 @@ const play = Effect.fnUntraced(function*(world: World) {
   const history = new History()
   const clients = Clients_.make(world, history)
   yield* clients.fill
-  for (let round = 1 + chance.below(2); round > 0; round--) yield* process(world, clients)
+  for (let round = 1 + chance.below(2); round > 0; round--) yield* process(world, clients, history)
   yield* clients.finish
   story.push("from here on nothing happens but clean cycles")
   return yield* aftermath(world, history)
 })
 
 /** A process that lives for some cycles, or until it crashes. People do something now and then. */
-const process = Effect.fnUntraced(function*(world: World, clients: Clients) {
+const process = Effect.fnUntraced(function*(world: World, clients: Clients, history: History) {
   const { chance, servers, story } = world
   story.push("a process starts")
   const trouble = yield* makeTrouble(world, clients)
@@ -71,7 +71,7 @@ const process = Effect.fnUntraced(function*(world: World, clients: Clients) {
       if (defects.length > 0 || !failures.every(isPassing)) return yield* Effect.failCause(exit.cause)
       story.push(`  failed: ${Cause.pretty(exit.cause).split("\n")[0]}`)
     }
-    if (chance.of(0.3)) yield* people.act(world, clients)
+    if (chance.of(0.3)) yield* people.act(world, clients, history)
     yield* world.clock.sleep(chance.pick([minute, hour]))
   }
 })
@@ -82,6 +82,12 @@ const aftermath = Effect.fnUntraced(function*(world: World, history: History) {
   const databases = { replit: servers.replit.database, external: servers.external.database }
   const cycle = yield* makeCycle
   const reports: Array<CycleReport> = []
+  // What was held goes on once somebody says so; what was refused may pass then, and be held in its turn.
+  for (let count = 0, free = 0; count < holdsMax && free < 3; count++) {
+    story.push(`a clean cycle before: ${said(yield* run(cycle, world, databases))}`)
+    free = (yield* people.sayOfHeld(world, history)) ? 0 : free + 1
+    yield* world.clock.sleep(hour)
+  }
   for (let count = 0; count < quietCycles; count++) {
     reports.push(yield* run(cycle, world, databases))
     story.push(`a clean cycle: ${said(reports.at(-1)!)}`)
@@ -134,8 +140,10 @@ const isPassing = ({ _tag }: SyncError) => _tag === "Unavailable" || _tag === "C
 const movesRows = ({ pull, push }: CycleReport) =>
   [push, pull].some(({ conflicts, deleted, inserted, updated }) => conflicts + deleted + inserted + updated > 0)
 
-const said = ({ outcome, pull, push, quarantined }: CycleReport): string =>
-  `${outcome}, push ${JSON.stringify(push)}, pull ${JSON.stringify(pull)}, ${quarantined} in quarantine`
+const said = ({ outcome, paused, pull, push, quarantined }: CycleReport): string =>
+  `${outcome}, ${paused.map(({ table }) => `${table} held, `).join("")}push ${JSON.stringify(push)}, pull ${
+    JSON.stringify(pull)
+  }, ${quarantined} in quarantine`
 
 const toldRefusal = ({ from, key, message, table }: Quarantined): string =>
   `in quarantine on ${from}: ${rowName(table, key)}: ${message}`
@@ -144,5 +152,7 @@ const toldConflict = ({ key, lost, lostSide, reason, table, won }: Conflict): st
   `journaled on ${lostSide} (${reason}): ${rowName(table, key)} ${JSON.stringify(lost)} for ${JSON.stringify(won)}`
 
 const quietCycles = 5
+/** A person who is asked this often has let everything through. */
+const holdsMax = 20
 const minute = Duration.minutes(1)
 const hour = Duration.hours(1)

@@ -56,7 +56,8 @@ export const makePair = Effect.fnUntraced(function*(
       Layer.mergeAll(
         Layer.succeed(ReplitDb, replaced?.replit ?? servers.replit.connect()),
         Layer.succeed(ExternalDb, replaced?.external ?? servers.external.connect()),
-        SyncConfig.layer({ replitUrl: target("replit"), externalUrl: target("external"), ...settings })
+        // Tests of other things may delete what they like.
+        SyncConfig.layer({ replitUrl: target("replit"), externalUrl: target("external"), brake: null, ...settings })
       )
   }
   return pair

@@ -85,6 +85,8 @@ export const synced = Effect.fnUntraced(function*(
     replitUrl: targetOf("replit", urls.replit),
     externalUrl: targetOf("external", urls.external),
     tables,
+    // Tests of other things may delete what they like.
+    brake: null,
     ...options.settings
   })
   const run: Synced["run"] = (program) =>

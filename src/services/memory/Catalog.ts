@@ -123,6 +123,7 @@ const forget = (store: Store, state: ReturnType<typeof emptyTable>): void => {
   state.pending = []
   state.history = []
   state.quarantine.clear()
+  store.held.delete(display(state.schema.name))
   const kept = store.conflicts.filter(({ table }) => display(table) !== display(state.schema.name))
   store.conflicts.splice(0, store.conflicts.length, ...kept)
 }

@@ -6,7 +6,7 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import { type Renewal, renewed } from "../../domain/Tokens.ts"
-import type { Answer, Changelog, Claim, ClaimRequest, Question } from "../Database.ts"
+import type { Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
 import { apply, contestedNumbers } from "./apply.ts"
 import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
 import type { PendingKey } from "./Queue.ts"
@@ -106,12 +106,17 @@ const renew = (store: Store, renewal: Renewal | undefined, nowUs: bigint): boole
   return tokens !== null
 }
 
-const answer = (connection: Connection, { known, note, renewal, schemas, tables }: Question, nowUs: bigint): Answer => {
+const answer = (
+  connection: Connection,
+  { countTo = 0, known, note, renewal, schemas, tables }: Question,
+  nowUs: bigint
+): Answer => {
   const { store } = connection
   const answers = tables.map((name): Answer["tables"][number] => {
     const state = store.tables.get(display(name))
     if (state === undefined) {
-      return { name, fingerprint: null, captured: null, contract: null, pending: false, quarantined: 0, due: 0 }
+      const absent = { fingerprint: null, captured: null, contract: null, pending: false, waiting: 0, held: false }
+      return { name, ...absent, quarantined: 0, due: 0 }
     }
     return {
       name,
@@ -119,6 +124,8 @@ const answer = (connection: Connection, { known, note, renewal, schemas, tables 
       captured: state.capture?.fingerprint ?? null,
       contract: state.remembered?.contract ?? null,
       pending: state.pending.some(({ id }) => !state.quarantine.has(id)),
+      waiting: Math.min(state.pending.length, countTo),
+      held: (store.held.get(display(name))?.since ?? null) !== null,
       quarantined: state.quarantine.size,
       due: dueIds(state, nowUs).length
     }
@@ -208,7 +215,7 @@ const readClaim = (
     for (const pending of keys) {
       if (claimed.length === request.rows) break
       if (request.after !== null && compare(pending.key, request.after) <= 0) continue
-      if (state.quarantine.has(pending.id)) continue
+      if (state.quarantine.has(pending.id) || !isSelected(state, pending, request.only)) continue
       if ((newestEntry(pending.entries)?.bounces ?? 0) >= bouncesMax) hold(store, state, pending, nowUs)
       else claimed.push(pending)
     }
@@ -219,6 +226,12 @@ const readClaim = (
     entries: claimed.map(({ entries }) => entries),
     last: claimed.at(-1)!.key
   }
+}
+
+const isSelected = (state: TableState, { entries, id }: PendingKey, only: Selected | undefined): boolean => {
+  const newest = newestChange(entries)
+  return newest > (only?.after ?? -1n) && (only?.upTo === undefined || newest <= only.upTo)
+    && !(only?.vanished === true && state.pending.some((entry) => entry.was === id && state.rows.has(entry.id)))
 }
 
 const toStaged = (

@@ -5,7 +5,7 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { ActionNeeded, Contended, RowRefused, SchemaDrifted, type SyncError } from "../../domain/SyncError.ts"
 import { display, type TableName } from "../../domain/TableName.ts"
 import { noTokens, type Tokens } from "../../domain/Tokens.ts"
-import type { Conflict, Identity, Refusal, Remembered, Run } from "../Database.ts"
+import type { Conflict, Held, Identity, Refusal, Remembered, Run } from "../Database.ts"
 import type { MemoryTable, Row, RowId } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
 import type { MemorySequence } from "./Sequences.ts"
@@ -18,6 +18,8 @@ export interface Store {
   /** The open ones: what they wrote is seen by nobody else, but it is in others' way. */
   readonly transactions: Set<Transaction>
   readonly conflicts: Array<Conflict>
+  /** By displayed name of the table. */
+  readonly held: Map<string, Held>
   readonly runs: Array<Run>
   /** Advisory locks: how many hold each number. */
   readonly advisory: Map<bigint, number>
@@ -98,6 +100,7 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     tables: new Map(tables.map((schema) => [display(schema.name), emptyTable(schema)])),
     transactions: new Set(),
     conflicts: [],
+    held: new Map(),
     runs: [],
     advisory: new Map(),
     newId: () => uuid(random),

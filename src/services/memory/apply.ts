@@ -5,8 +5,8 @@
  */
 import { opposite } from "../../domain/Side.ts"
 import type { StagedRow } from "../../domain/StagedRow.ts"
-import type { SyncedTable } from "../../domain/SyncedTable.ts"
-import type { Applied, ApplyOptions, Verdict } from "../Database.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import type { Applied, ApplyOptions, Contested, Verdict, Weighed } from "../Database.ts"
 import { childrenOf } from "./constraints.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey } from "./MemoryTable.ts"
@@ -115,6 +115,25 @@ export const contestedNumbers = (
   staged.map((row) => toMerge(state, table, row)).filter(({ entries }) => entries.length > 0).map(({ number }) =>
     number
   )
+
+/** What applying these rows would take away. */
+export const weigh = (
+  { known, staged, state, store, table }: Pick<Batch, "store" | "state" | "table" | "staged" | "known">,
+  isOverwrite: (contested: Contested) => boolean
+): Weighed => {
+  const rows = staged.map((row) => toMerge(state, table, row))
+  const overwrites: Array<Key> = []
+  for (const row of rows) {
+    judge(store, state, table, row, known, (contested) => {
+      if (isOverwrite(contested)) overwrites.push(row.key)
+      return "keep"
+    })
+  }
+  const deletes = rows.filter(({ after, before, changedAt, entries }) =>
+    entries.length === 0 && after === null && before !== null && changedAt !== "-infinity"
+  )
+  return { deletes: deletes.map(({ key }) => key), overwrites }
+}
 
 /** A staged row beside what is there. */
 interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "changedAt" | "stampUs" | "bounces"> {

@@ -19,10 +19,12 @@ import type {
   Contested,
   Identity,
   Phase,
+  Question,
   Verdict
 } from "../Database.ts"
 import { beforeMerge, explainRefusal, undoMerge } from "./explainRefusal.ts"
 import { newestMigration } from "./Migrations.ts"
+import { columnsOf } from "./PgJournal.ts"
 import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import { bouncesMax, type Seeding, type TableSql } from "./TableSql.ts"
@@ -31,32 +33,36 @@ import { bouncesMax, type Seeding, type TableSql } from "./TableSql.ts"
 export const make = (session: PgSession, stems: Stems): Changelog => {
   /** Who asks, by the last question: a cycle that this process finishes is noted as its. */
   let holder: string | null = null
+  const askOnce = (question: Question) =>
+    Effect.gen(function*() {
+      const { countTo, known, note, renewal, schemas, tables } = question
+      holder = note?.holder ?? holder
+      const rows = yield* session.query(
+        `select ${renewal === undefined ? "" : `${renew(9)}, `}
+           vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
+           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens`,
+        [
+          tables.map(({ schema }) => schema),
+          tables.map(({ name }) => name),
+          schemas ?? [],
+          known ?? null,
+          note?.holder ?? null,
+          note?.otherSideIdle ?? false,
+          note?.notBeforeMs ?? 0,
+          countTo ?? 0,
+          ...renewalValues(renewal)
+        ]
+      )
+      return yield* decodeAnswer(rows[0]!, question.tables, stems)
+    })
+
   return {
     ask: (question) =>
-      Effect.gen(function*() {
-        const { known, note, renewal, schemas, tables } = question
-        holder = note?.holder ?? holder
-        const rows = yield* session.query(
-          `select ${renewal === undefined ? "" : `${renew(8)}, `}
-             vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
-             vaivem.tokens()::text as tokens`,
-          [
-            tables.map(({ schema }) => schema),
-            tables.map(({ name }) => name),
-            schemas ?? [],
-            known ?? null,
-            note?.holder ?? null,
-            note?.otherSideIdle ?? false,
-            note?.notBeforeMs ?? 0,
-            ...renewalValues(renewal)
-          ]
-        )
-        return yield* decodeAnswer(rows[0]!, question.tables, stems)
-      }).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", (error) =>
-        // Nothing of ours is there, or only half of it: that is an answer too.
+      askOnce(question).pipe(Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", () =>
+        // Nothing of ours is there, or only half of it: that is an answer too; unless another copy has just installed it.
         Effect.flatMap(
           isInstalled(session),
-          (there) => there ? Effect.fail(error) : Effect.succeed(nothingInstalled)
+          (there) => there ? askOnce(question) : Effect.succeed(nothingInstalled)
         ))),
 
     lease: Effect.gen(function*() {
@@ -87,7 +93,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         let look = request.rows
         let anyHeld = false
         while (true) {
-          const text = sql.claimNext(request.phase, after !== null, yield* stems.mayHaveQuarantine(table))
+          const text = sql.claimNext(request.phase, after !== null, yield* stems.mayHaveQuarantine(table), request.only)
           const found = (yield* tx.query(text, [look, request.rows, ...(after ?? [])]))[0]!
           const [looked, rows] = [Number(found.looked), Number(found.rows)]
           // The last key claimed where that many were wanted, else the last one looked at.
@@ -259,10 +265,6 @@ const impatient = [["lock_timeout", "200"]] as const
 /** Most keys that one statement looks at while searching for rows of its phase. */
 const lookedMax = 50_000
 
-/** Texts of keys, a parameter for each key column. */
-const columnsOf = (table: SyncedTable, keys: ReadonlyArray<Key>) =>
-  table.key.map((_, index) => keys.map((key) => key[index]!))
-
 interface Judged {
   readonly contested: boolean
   readonly overwritten: number
@@ -301,7 +303,8 @@ const judge = Effect.fn("judge")(function*(tx: Transaction, sql: TableSql, claim
   } satisfies Judged
 })
 
-const contestedOf = (row: Row, known: bigint | undefined): Contested => ({
+/** A row of `TableSql.judge`. */
+export const contestedOf = (row: Row, known: bigint | undefined): Contested => ({
   number: Number(row.n),
   equal: row.equal === "t",
   applied: row.applied === "t",
@@ -418,7 +421,7 @@ const withSeeds = (seeds: ReadonlyArray<Seeding>, insert: string): string =>
     : `with ${seeds.map((seed, index) => `seed${index} as (${seed.insert})`).join(", ")} ${insert}`
 
 /** The stage that capture looks at, by its name, to tell the merge's own writes. */
-const ownStage = "vaivem_stage"
+export const ownStage = "vaivem_stage"
 
 const droppedRows = (
   expected: Row | undefined,
@@ -463,7 +466,8 @@ const isInstalled = (session: PgSession) =>
     session.query(
       `select to_regclass('vaivem.migrations') is not null
          and to_regprocedure('vaivem.ask(text[], text[], text[], text, uuid, boolean, bigint)') is not null
-         and to_regprocedure('vaivem.tokens()') is not null as there`
+         and to_regprocedure('vaivem.tokens()') is not null
+         and to_regprocedure('vaivem.waiting(text[], text[], bigint)') is not null as there`
     ),
     (rows) => rows[0]?.there === "t"
   )
@@ -497,23 +501,28 @@ interface WireAnswer {
   }>
 }
 
-const decodeAnswer = ({ answer, tokens }: Row, names: ReadonlyArray<SyncedTable["name"]>, stems: Stems) =>
+/** By place in the question: changes in the queue, and whether the brake holds the table. */
+type WireWaiting = Readonly<Record<string, readonly [number, boolean]>>
+
+const decodeAnswer = (row: Row, names: ReadonlyArray<SyncedTable["name"]>, stems: Stems) =>
   Effect.sync((): Answer => {
-    const wire: WireAnswer = JSON.parse(String(answer))
+    const wire: WireAnswer = JSON.parse(String(row.answer))
+    const waiting: WireWaiting = JSON.parse(String(row.waiting))
     return {
       installed: wire.migration >= newestMigration,
       identity: wire.identity,
-      tokens: tokens === null || tokens === undefined ? noTokens : JSON.parse(String(tokens)),
+      tokens: row.tokens === null || row.tokens === undefined ? noTokens : JSON.parse(String(row.tokens)),
       leased: wire.leased,
       notDue: wire.not_due,
       state: wire.state,
-      tables: answered(names, wire, stems)
+      tables: answered(names, wire, waiting, stems)
     }
   })
 
 const answered = (
   names: ReadonlyArray<SyncedTable["name"]>,
   { tables }: WireAnswer,
+  counted: WireWaiting,
   stems: Stems
 ): Answer["tables"] => {
   const told = new Map(tables.map((table) => [table.n, table]))
@@ -525,6 +534,7 @@ const answered = (
     }
     const { captured, contract, due, fingerprint, pending, quarantined, stem } = found
     stems.note(name, stem, quarantined > 0)
-    return [{ name, fingerprint, captured, contract, pending, quarantined, due }]
+    const [waiting, held] = counted[String(index + 1)] ?? [0, false]
+    return [{ name, fingerprint, captured, contract, pending, waiting, held, quarantined, due }]
   })
 }

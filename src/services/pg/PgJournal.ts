@@ -121,7 +121,8 @@ export const make = (session: PgSession, stems: Stems): Journal => {
     mark: (table, keys) =>
       Effect.gen(function*() {
         const rowSql = yield* stems.sqlOf(table)
-        yield* transaction(Effect.forEach(keys, (key) => query(rowSql.markKey, key)), { table: table.name })
+        if (keys.length === 0) return
+        yield* transaction(query(rowSql.markKeys, columnsOf(table, keys)), { table: table.name })
       }),
 
     discard: (table, id) =>
@@ -163,6 +164,10 @@ export const make = (session: PgSession, stems: Stems): Journal => {
       })
   }
 }
+
+/** Texts of keys, a parameter for each key column. */
+export const columnsOf = (table: SyncedTable, keys: ReadonlyArray<Key>) =>
+  table.key.map((_, index) => keys.map((key) => key[index]!))
 
 const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 

@@ -9,7 +9,7 @@ import * as Pg from "pg"
 import type { Side } from "../../domain/Side.ts"
 import { opposite } from "../../domain/Side.ts"
 import type { Column, SyncedTable } from "../../domain/SyncedTable.ts"
-import type { Phase, RangeSet } from "../Database.ts"
+import type { Phase, RangeSet, Selected } from "../Database.ts"
 import { moveOn } from "./PgSequences.ts"
 
 const id = Pg.escapeIdentifier
@@ -174,12 +174,33 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
           and exists (select from ${pending} o where ${
       numbers.map((m) => `o.k${m} ${op(m)} x.was${m}`).join(" and ")
     }) then x.was${n} end`
+  /** Old keys of rows that are there under a new one. */
+  const moved = `select distinct ${wass("p")} from ${pending} p
+      where p.was1 is not null and exists (select from ${t} t where ${tIs("p")})`
+  const having = ({ after, upTo, vanished }: Selected) =>
+    `having ${
+      [
+        ...(after === undefined ? [] : [`${newestReal} > ${after}`]),
+        ...(upTo === undefined ? [] : [`${newestReal} <= ${upTo}`]),
+        ...(vanished === true
+          ? [`not exists (select from moved m where ${numbers.map((n) => `m.was${n} ${op(n)} p.k${n}`).join(" and ")})`]
+          : []),
+        "true"
+      ].join(" and ")
+    }`
+  /** Keys that are given as an array of texts for each column, $1…, with their types. */
+  const given = `(select ${numbers.map((n) => `x.k${n}::${keyTypes[n - 1]} as k${n}`).join(", ")}
+      from unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) as x (${numbers.map((n) => `k${n}`).join(", ")}))`
+  /** Of those, the ones with a pending change, and none after the bound, which comes after the keys. */
+  const upTo = `$${key.length + 1}::bigint`
+  const isSettled = `exists (select from ${pending} p where ${same("p", "u")})
+      and not exists (select from ${pending} p where ${same("p", "u")} and p.change_id > ${upTo})`
   /**
    * Looks at no more than so many keys of the queue, whatever their phase, so that no statement of a claim grows with the
    * queue; claims those of the phase, and says where to go on.
    */
-  const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string) => `
-    with looked as materialized (
+  const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string, only?: Selected) => `
+    with ${only?.vanished === true ? `moved as materialized (${moved}), ` : ""}looked as materialized (
       select x.*, row_number() over (order by ${ks("x")}) as position, exists (select from ${t} t where ${
     tIs("x")
   }) as there
@@ -190,6 +211,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         from ${pending} p ${from}
         where ${where}
         group by ${ks("p")}
+        ${only === undefined ? "" : having(only)}
         order by ${ks("p")}
         ${looked}
       ) x
@@ -253,7 +275,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     makeClaim: `create temp table vaivem_claim on commit drop as
       select 0 as n, ${ks("p")}, ${wass("p")}, p.change_id, p.changed_at, p.bounces from ${pending} p with no data`,
     /** $1 keys to look at, $2 rows to claim; then the key to go on after, if any. */
-    claimNext: (phase: Phase, after: boolean, quarantine: boolean) =>
+    claimNext: (phase: Phase, after: boolean, quarantine: boolean, only?: Selected) =>
       claimInto(
         "",
         [
@@ -263,7 +285,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         ].join(" and "),
         phase,
         "limit $1::bigint",
-        "limit $2::bigint"
+        "limit $2::bigint",
+        only
       ),
     /** $1… an array of texts for each key column. */
     claimKeys: (phase: Phase) =>
@@ -594,8 +617,40 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     isHere,
     here,
     newestOf: keyOf,
-    markKey: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
-      select 'MARK', ${keyTypes.map((type, index) => `$${index + 1}::text::${type}`).join(", ")}, '-infinity'`,
+    /** $1… an array of texts for each key column. */
+    markKeys: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
+      select 'MARK', ${ks("u")}, '-infinity' from ${given} u`,
+    // ---- the brake -------------------------------------------------------------------------------------------------
+    /** $1 the change after which to count. */
+    glance: `select count(*) filter (where p.change_id > $1::bigint and p.operation <> 'MARK') as changes,
+        count(*) filter (where p.change_id > $1::bigint and p.operation in ('DELETE', 'TRUNCATE')) as removals,
+        count(*) filter (where p.operation <> 'MARK') as all_changes,
+        count(*) filter (where p.operation in ('DELETE', 'TRUNCATE', 'MARK')) as all_removals,
+        coalesce(max(p.change_id), 0)::text as newest
+      from ${pending} p`,
+    /** $1 how far to count, or null. */
+    countRows: `select count(*) as rows from (select from ${t} limit $1::bigint) t`,
+    /** $1 numbers of contested keys. */
+    stagedKeys: `select to_jsonb(${
+      keyTexts("s")
+    })::text as key from pg_temp.vaivem_stage s where s.n = any ($1::int[])`,
+    uncontestedDeletes: `select to_jsonb(${keyTexts("s")})::text as key
+      from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")}
+      where not s.present and s.verdict is null and s.changed_at > '-infinity'`,
+    /** These three: $1… an array of texts for each key column, then the newest change that is given up. */
+    lockGiven: `select from ${t} t join ${given} u on ${tIs("u")} for no key update of t`,
+    journalGiven: `insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost)
+      select ${here}, ${keyTexts("u")}, 'rejected', ${text(table.policy)},
+        case when t.${id(key[0]!)} is null then 'DELETE' else 'UPSERT' end,
+        case when t.${id(key[0]!)} is not null then ${tTexts} end
+      from ${given} u left join ${t} t on ${tIs("u")} where ${isSettled}`,
+    giveUp: `with given as materialized (select u.* from ${given} u where ${isSettled}),
+      gone as (delete from ${pending} p using given u where ${same("p", "u")} and p.change_id <= ${upTo} returning p.*),
+      told as (
+        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
+        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g),
+      freed as (delete from vaivem.quarantine q using given u where ${isHere("q")} and ${quarantineIs("u")})
+      select count(*) as keys from given`,
     dueKeys: `select to_jsonb(q.key)::text as key from vaivem.quarantine q
       where ${isHere("q")} and (q.next_attempt_at <= clock_timestamp()
         or q.change_id < (select max(p.change_id) from ${pending} p where ${keyIn("p", "q.key")}))

@@ -1,0 +1,50 @@
+/**
+ * Drops the changes that the brake held, those and not what came later: deleted rows come back from the other side as
+ * ordinary rows, and a version that would have overwritten the other side's goes into the conflicts, whole.
+ */
+import { Effect } from "effect"
+import { opposite, sides } from "../domain/Side.ts"
+import type { TableName } from "../domain/TableName.ts"
+import type { Phase } from "../services/Database.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
+import { heldTable } from "./approve.ts"
+import { databases } from "./databases.ts"
+import { syncedTable } from "./syncedTable.ts"
+import { underLease } from "./underLease.ts"
+import { weigh } from "./weigh.ts"
+
+export interface Rejected {
+  /** Rows that come back. */
+  readonly deletes: number
+  readonly overwrites: number
+}
+
+/**
+ * The next cycle brings the other side's rows. Stopped anywhere, it can be said again: the table is held until the end,
+ * and a row is marked over there before its delete is dropped here.
+ */
+export const reject = Effect.fn("reject")(function*(name: TableName) {
+  return yield* underLease(Effect.gen(function*() {
+    const held = yield* heldTable(name)
+    const table = yield* syncedTable(name)
+    const both = yield* databases
+    let rejected: Rejected = { deletes: 0, overwrites: 0 }
+    for (const side of sides) {
+      const [from, to] = [both[side], both[opposite(side)]]
+      const { changeId: upTo, overwrites } = held.holding[side]
+      const phases: ReadonlyArray<Phase> = overwrites > 0 ? ["deletes", "upserts"] : ["deletes"]
+      for (const phase of phases) {
+        const only = { after: held.approved[side], upTo, vanished: phase === "deletes" }
+        yield* weigh({ from, to, table, phase, only }, (found) =>
+          Effect.gen(function*() {
+            yield* to.mark(table, found.deletes)
+            const deletes = yield* from.giveUp(table, found.deletes, { upTo, journal: false })
+            const overwrites = yield* from.giveUp(table, found.overwrites, { upTo, journal: true })
+            rejected = { deletes: rejected.deletes + deletes, overwrites: rejected.overwrites + overwrites }
+          }))
+      }
+    }
+    yield* (yield* ReplitDb).releaseTable(name, false)
+    return rejected
+  }))
+})

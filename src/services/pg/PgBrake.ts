@@ -1,0 +1,126 @@
+/** What a claim would take away on one PostgreSQL database, and the tables that are held until a person has looked. */
+import { Effect } from "effect"
+import type { Side } from "../../domain/Side.ts"
+import type { Key } from "../../domain/SyncedTable.ts"
+import type { Braking, Held, Weighed } from "../Database.ts"
+import { contestedOf, ownStage } from "./PgChangelog.ts"
+import { columnsOf } from "./PgJournal.ts"
+import type { PgSession, Row } from "./PgSession.ts"
+import type { Stems } from "./Stems.ts"
+
+/** The part of `Database` that the brake asks. */
+export const make = (session: PgSession, stems: Stems): Braking => {
+  const { query, transaction } = session
+  return {
+    glance: (table, after) =>
+      Effect.gen(function*() {
+        const sql = yield* stems.sqlOf(table)
+        const found = (yield* query(sql.glance, [String(after)]))[0]!
+        return {
+          changes: Number(found.changes),
+          removals: Number(found.removals),
+          allChanges: Number(found.all_changes),
+          allRemovals: Number(found.all_removals),
+          newest: BigInt(String(found.newest))
+        }
+      }),
+
+    countRows: (table, most) =>
+      Effect.gen(function*() {
+        const sql = yield* stems.sqlOf(table)
+        const found = yield* transaction(query(sql.countRows, [most]), { table: table.name, ...patient })
+        return Number(found[0]!.rows)
+      }),
+
+    weigh: (table, claim, isOverwrite) =>
+      Effect.scoped(Effect.gen(function*() {
+        const sql = yield* stems.sqlOf(table)
+        // Never committed: the stage goes with the scope, and nothing is locked.
+        const tx = yield* session.begin({ table: table.name, ...patient, script: [sql.makeStage(ownStage)] })
+        yield* tx.copyFrom(sql.copyStage(ownStage), claim.stream)
+        const found = (yield* tx.script([sql.judge]))[0]!.rows
+        const open = found.filter(({ applied, equal }) => applied !== "t" && equal !== "t").map(({ n }) => Number(n))
+        const known = open.length === 0 ? new Map<number, bigint>() : yield* claim.known(open)
+        const numbers = found.map((row) => contestedOf(row, known.get(Number(row.n)))).filter(isOverwrite)
+          .map(({ number }) => number)
+        const overwrites = numbers.length === 0 ? [] : yield* tx.query(sql.stagedKeys, [numbers])
+        const deletes = yield* tx.query(sql.uncontestedDeletes)
+        return { deletes: deletes.map(keyOf), overwrites: overwrites.map(keyOf) } satisfies Weighed
+      })),
+
+    held: Effect.map(query(allHeld), heldOf).pipe(
+      Effect.catchTag("ActionNeeded", "SchemaDrifted", "WorldRefused", (error) =>
+        Effect.flatMap(
+          query("select to_regclass('vaivem.held') is not null as there"),
+          (rows) => rows[0]?.there === "t" ? Effect.fail(error) : Effect.succeed([])
+        ))
+    ),
+
+    holdTable: (table, holding) =>
+      transaction(Effect.forEach(["replit", "external"] as const, (side) => {
+        const { changeId, deletes, overwrites, rows } = holding[side]
+        return query(noteHold, [table.schema, table.name, side, String(changeId), deletes, overwrites, rows])
+      }, { discard: true })),
+
+    releaseTable: (table, approve) => Effect.asVoid(query(endHold, [table.schema, table.name, approve])),
+
+    giveUp: (table, keys, { journal, upTo }) =>
+      Effect.gen(function*() {
+        if (keys.length === 0) return 0
+        const sql = yield* stems.sqlOf(table)
+        const given = columnsOf(table, keys)
+        return yield* transaction(
+          Effect.gen(function*() {
+            yield* query(sql.lockGiven, given)
+            if (journal) yield* query(sql.journalGiven, [...given, String(upTo)])
+            return Number((yield* query(sql.giveUp, [...given, String(upTo)]))[0]!.keys)
+          }),
+          { table: table.name, ...patient }
+        )
+      })
+  }
+}
+
+/** Looking at a long queue or a large table takes longer than a batch may. */
+const patient = { statementTimeoutMs: 60_000 }
+
+const keyOf = (row: Row): Key => JSON.parse(String(row.key))
+
+const allHeld = `select h.table_schema, h.table_name, h.side, h.change_id::text as change_id, h.deletes, h.overwrites,
+    h.rows, h.approved_id::text as approved_id,
+    to_char(h.held_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as since
+  from vaivem.held h order by h.table_schema, h.table_name, h.side`
+
+const noteHold = `insert into vaivem.held as h
+    (table_schema, table_name, side, change_id, deletes, overwrites, rows, held_at)
+  values ($1, $2, $3, $4::bigint, $5::bigint, $6::bigint, $7::bigint, clock_timestamp())
+  on conflict (table_schema, table_name, side) do update set change_id = excluded.change_id,
+    deletes = excluded.deletes, overwrites = excluded.overwrites, rows = excluded.rows, held_at = excluded.held_at`
+
+const endHold = `update vaivem.held h set held_at = null,
+    approved_id = case when $3::boolean then greatest(h.change_id, h.approved_id) else h.approved_id end
+  where h.table_schema = $1 and h.table_name = $2 and h.held_at is not null`
+
+/** Two rows a table, external's first. */
+const heldOf = (rows: ReadonlyArray<Row>): ReadonlyArray<Held> =>
+  rows.filter(({ side }) => side === "replit").map((row) => {
+    const of = (side: Side) =>
+      rows.find((other) =>
+        other.side === side && other.table_schema === row.table_schema && other.table_name === row.table_name
+      )!
+    const concerned = (side: Side) => ({
+      changeId: BigInt(String(of(side).change_id)),
+      deletes: Number(of(side).deletes),
+      overwrites: Number(of(side).overwrites),
+      rows: Number(of(side).rows)
+    })
+    return {
+      table: { schema: String(row.table_schema), name: String(row.table_name) },
+      since: row.since ?? null,
+      holding: { replit: concerned("replit"), external: concerned("external") },
+      approved: {
+        replit: BigInt(String(row.approved_id)),
+        external: BigInt(String(of("external").approved_id))
+      }
+    }
+  })

@@ -1,0 +1,132 @@
+/** Conformance: what a claim would take away, and what is held until a person has looked. */
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { SyncedTable } from "../../src/domain/SyncedTable.ts"
+import { resolve } from "../../src/programs/resolve.ts"
+import type { ClaimRequest, Holding, Phase, Selected } from "../../src/services/Database.ts"
+import type { MakePair, Member } from "./Pair.ts"
+import { move, read, settleAll, setUp, waiting } from "./Pair.ts"
+
+/** Weighs what one side has pending, on the other. */
+const weigh = (from: Member, to: Member, table: SyncedTable, phase: Phase, only: Selected = {}) =>
+  Effect.scoped(Effect.gen(function*() {
+    const request: ClaimRequest = { _tag: "Next", phase, after: null, rows: 1000, only }
+    const claim = yield* from.database.claim(table, request)
+    if (claim === null) return null
+    const judge = resolve(table, from.database.side)
+    const { deletes, overwrites } = yield* to.database.weigh(table, claim, (it) => judge(it) === "overwrite")
+    return { deletes: deletes.map(([key]) => key).sort(), overwrites: overwrites.map(([key]) => key).sort() }
+  }))
+
+const holding = (changeId: bigint): Holding => ({
+  replit: { deletes: 3, overwrites: 1, rows: 10, changeId },
+  external: { deletes: 0, overwrites: 0, rows: 0, changeId: 0n }
+})
+
+export const braking = (makePair: MakePair) => {
+  it.scopedLive("weighing counts rows that would be deleted or overwritten, and changes nothing", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      for (const id of ["a", "b", "c"]) yield* replit.app.insert(perfis.name, { id, nome: id })
+      yield* settleAll(ready)
+      yield* external.app.update(perfis.name, ["a"], { nome: "de fora" })
+      yield* external.app.update(perfis.name, ["b"], { nome: "de fora" })
+      yield* Effect.sleep("2 millis")
+      yield* replit.app.remove(perfis.name, ["a"])
+      yield* replit.app.update(perfis.name, ["b"], { nome: "de dentro" })
+      yield* replit.app.remove(perfis.name, ["c"])
+      // The other side never had this one.
+      yield* replit.app.insert(perfis.name, { id: "d" })
+      yield* replit.app.remove(perfis.name, ["d"])
+      assert.deepStrictEqual(yield* weigh(replit, external, perfis, "deletes"), { deletes: ["c"], overwrites: ["a"] })
+      assert.deepStrictEqual(yield* weigh(replit, external, perfis, "upserts"), { deletes: [], overwrites: ["b"] })
+      assert.deepStrictEqual(yield* weigh(external, replit, perfis, "upserts"), { deletes: [], overwrites: [] })
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["b", "-a", "-c", "-d"])
+      assert.deepStrictEqual((yield* external.app.rows(perfis.name)).map(({ id }) => id), ["a", "b", "c"])
+      assert.strictEqual(yield* external.database.countRows(perfis, null), 3)
+      assert.strictEqual(yield* external.database.countRows(perfis, 2), 2)
+    }))
+
+  it.scopedLive("a claim takes only changes of a range, and no old keys that are there under another", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      for (const id of ["a", "b", "c"]) yield* replit.app.insert(perfis.name, { id })
+      yield* settleAll(ready)
+      yield* replit.app.remove(perfis.name, ["a"])
+      const { newest } = yield* replit.database.glance(perfis, 0n)
+      yield* replit.app.remove(perfis.name, ["b"])
+      yield* replit.app.changeKey(perfis.name, ["c"], ["e"])
+      const claimed = (only: Selected) =>
+        Effect.map(
+          read(replit, perfis, { _tag: "Next", phase: "deletes", after: null, rows: 10, only }),
+          (rows) => rows.map(({ values }) => values[0])
+        )
+      assert.deepStrictEqual(yield* claimed({ upTo: newest }), ["a"])
+      assert.deepStrictEqual(yield* claimed({ after: newest }), ["b", "c"])
+      assert.deepStrictEqual(yield* claimed({ after: newest, vanished: true }), ["b"])
+      const later = yield* replit.database.glance(perfis, newest)
+      assert.deepInclude(later, { changes: 3, removals: 2, allChanges: 4, allRemovals: 3 })
+      assert.isTrue(later.newest > newest)
+      yield* move(replit, external, perfis, "upserts")
+      yield* move(replit, external, perfis, "deletes", {
+        request: { _tag: "Next", phase: "deletes", after: null, rows: 10, only: { upTo: newest } }
+      })
+      assert.deepStrictEqual((yield* external.app.rows(perfis.name)).map(({ id }) => id), ["b", "e"])
+    }))
+
+  it.scopedLive("a question counts changes as far as it says, and knows what is held", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      for (const id of ["a", "b", "c"]) yield* replit.app.insert(perfis.name, { id })
+      const ask = (countTo: number) =>
+        Effect.map(replit.database.ask({ tables: [perfis.name], countTo }), ({ tables }) => tables[0])
+      assert.deepInclude(yield* ask(0), { waiting: 0, held: false, pending: true })
+      assert.deepInclude(yield* ask(2), { waiting: 2 })
+      assert.deepInclude(yield* ask(10), { waiting: 3 })
+      yield* replit.database.holdTable(perfis.name, holding(7n))
+      assert.deepInclude(yield* ask(10), { waiting: 3, held: true })
+    }))
+
+  it.scopedLive("a hold is remembered until it is released, and what was approved stays so", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      const { database } = replit
+      assert.deepStrictEqual(yield* database.held, [])
+      yield* database.holdTable(perfis.name, holding(7n))
+      const [held] = yield* database.held
+      assert.deepInclude(held, { table: perfis.name, holding: holding(7n), approved: { replit: 0n, external: 0n } })
+      assert.isNotNull(held!.since)
+      yield* database.releaseTable(perfis.name, true)
+      assert.deepInclude((yield* database.held)[0], { since: null, approved: { replit: 7n, external: 0n } })
+      yield* database.holdTable(perfis.name, holding(9n))
+      yield* database.releaseTable(perfis.name, false)
+      yield* database.releaseTable(perfis.name, true)
+      assert.deepInclude((yield* database.held)[0], { since: null, approved: { replit: 7n, external: 0n } })
+      yield* database.uncapture(perfis.name)
+      assert.deepStrictEqual(yield* database.held, [])
+    }))
+
+  it.scopedLive("changes that are given up are history, with their versions in the conflicts, but none that came later", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { perfis, replit } = ready
+      for (const id of ["a", "b", "c"]) yield* replit.app.insert(perfis.name, { id, nome: id })
+      yield* settleAll(ready)
+      yield* replit.app.remove(perfis.name, ["a"])
+      yield* replit.app.update(perfis.name, ["b"], { nome: "B" })
+      yield* replit.app.remove(perfis.name, ["c"])
+      const { newest } = yield* replit.database.glance(perfis, 0n)
+      yield* replit.app.insert(perfis.name, { id: "c", nome: "outra" })
+      const given = { upTo: newest, journal: false }
+      assert.strictEqual(yield* replit.database.giveUp(perfis, [["a"], ["c"]], given), 1)
+      assert.strictEqual(yield* replit.database.giveUp(perfis, [["b"]], { upTo: newest, journal: true }), 1)
+      assert.strictEqual(yield* replit.database.giveUp(perfis, [["b"]], { upTo: newest, journal: true }), 0)
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["c"])
+      const [lost, ...others] = yield* replit.database.conflicts({ limit: 10 })
+      assert.deepStrictEqual(others, [])
+      assert.deepInclude(lost, { reason: "rejected", lostSide: "replit", key: ["b"], won: null })
+      assert.strictEqual(lost?.lost?.["nome"], "B")
+    }))
+}
