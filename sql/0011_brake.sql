@@ -23,7 +23,7 @@ comment on column vaivem.held.approved_id is 'Changes up to this one pass withou
 
 alter table vaivem.conflicts drop constraint conflicts_reason_check;
 alter table vaivem.conflicts add constraint conflicts_reason_check
-  check (reason in ('conflict', 'cascade', 'discard', 'restore', 'rejected'));
+  check (reason in ('conflict', 'cascade', 'discard', 'restore', 'first-contact', 'rejected'));
 
 create function vaivem.waiting(p_schemas text[], p_tables text[], p_most bigint) returns jsonb
 language plpgsql set search_path = pg_catalog, pg_temp as $fn$
