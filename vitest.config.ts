@@ -1,7 +1,29 @@
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** Tests that need a PostgreSQL server or the built program. The rest must not: `npx vitest run --project unit` starts none. */
 const pg = ["test/pg/**/*.test.ts", "test/process/**/*.test.ts", "test/main.test.ts"]
+
+/** The longest first, or one of the two workers ends up alone with them. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const place = ({ moduleId }: TestSpecification) => {
+      const found = longest.findIndex((name) => moduleId.endsWith(name))
+      return found < 0 ? longest.length : found
+    }
+    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b))
+  }
+}
+
+const longest = [
+  "test/main.test.ts",
+  "test/pg/PgDatabase.test.ts",
+  "test/simulation/simulation.test.ts",
+  "test/pg/writingMeanwhile.test.ts",
+  "test/process/timeTravel.test.ts",
+  "test/pg/refusals.test.ts",
+  "test/pg/ids.test.ts"
+]
 
 export default defineConfig({
   test: {
@@ -10,6 +32,7 @@ export default defineConfig({
     minWorkers: 1,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    sequence: { sequencer: LongestFirst },
     projects: [
       { extends: true, test: { name: "unit", include: ["test/**/*.test.ts"], exclude: pg } },
       // Loading the modules anew for each file takes 2 to 4 s of a core; these tests share nothing but servers anyway.

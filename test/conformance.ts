@@ -17,35 +17,39 @@ import { survey } from "./conformance/survey.ts"
 export type { MakePair, Member, Pair } from "./conformance/Pair.ts"
 export { ddl, tables } from "./conformance/Pair.ts"
 
-/** Registers the suite; every test makes its own pair. */
-export const suite = (name: string, makePair: MakePair) => {
+/**
+ * Registers the suite; every test makes its own pair.
+ *
+ * @param makeReady the same, with all tables set up already, where that is much work: `setUp` finds it done.
+ */
+export const suite = (name: string, makePair: MakePair, makeReady = makePair) => {
   describe(`${name} is a Database`, () => {
     describe("catalog", () => {
       catalog(makePair)
     })
     describe("changelog", () => {
-      changelog(makePair)
+      changelog(makeReady)
     })
     describe("applying", () => {
-      applying(makePair)
+      applying(makeReady)
     })
     describe("braking", () => {
-      braking(makePair)
+      braking(makeReady)
     })
     describe("ids", () => {
       ids(makePair)
     })
     describe("quarantine", () => {
-      quarantine(makePair)
+      quarantine(makeReady)
     })
     describe("comparison", () => {
-      comparison(makePair)
+      comparison(makeReady)
     })
     describe("survey", () => {
-      survey(makePair)
+      survey(makeReady)
     })
     describe("journal", () => {
-      journal(makePair)
+      journal(makeReady)
     })
   })
 }

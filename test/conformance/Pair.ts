@@ -183,32 +183,37 @@ export const setUp = (makePair: MakePair) =>
       yield* database.install
       yield* database.identify({ side, id: idOf[side], peer: idOf[opposite(side)], confirmed: true })
     }
-    const captured = Effect.fnUntraced(function*(name: string) {
-      const table = yield* inspected(pair, named(name))
-      yield* pair.replit.database.capture(table, { touch: true })
-      yield* pair.external.database.capture(table, { touch: true })
-      return table
-    })
-    const ready: Ready = {
-      ...pair,
-      perfis: yield* captured("perfis"),
-      itens: yield* captured("itens"),
-      notas: yield* captured("notas"),
-      visitas: yield* captured("visitas"),
-      saltos: yield* captured("saltos"),
-      pedidos: yield* captured("pedidos")
+    const names = ["perfis", "itens", "notas", "visitas", "saltos", "pedidos"] as const
+    const [perfis, itens, notas, visitas, saltos, pedidos] = yield* inspectedAll(pair, names.map(named))
+    const tables = {
+      perfis: perfis!,
+      itens: itens!,
+      notas: notas!,
+      visitas: visitas!,
+      saltos: saltos!,
+      pedidos: pedidos!
     }
-    return ready
+    for (const table of Object.values(tables)) {
+      for (const { database } of [pair.replit, pair.external]) yield* database.capture(table, { touch: true })
+    }
+    return { ...pair, ...tables } satisfies Ready
   })
 
 /** The contract of a table that is on both sides. */
-export const inspected = Effect.fnUntraced(function*(pair: Pair, name: TableName) {
-  const [replit] = yield* pair.replit.database.inspect([name])
-  const [external] = yield* pair.external.database.inspect([name])
-  if (replit?._tag !== "Table" || external?._tag !== "Table") return yield* Effect.dieMessage("The tables are missing.")
-  const rules = { policy: "last-write-wins", stamp: "updated_at", stampNamed: false } as const
-  const found = contract({ replit: replit.shape, external: external.shape }, rules)
-  return found._tag === "Fits" ? found.table : yield* Effect.dieMessage(found.problem)
+export const inspected = (pair: Pair, name: TableName) => Effect.map(inspectedAll(pair, [name]), ([table]) => table!)
+
+const inspectedAll = Effect.fnUntraced(function*(pair: Pair, names: ReadonlyArray<TableName>) {
+  const found = {
+    replit: yield* pair.replit.database.inspect(names),
+    external: yield* pair.external.database.inspect(names)
+  }
+  return yield* Effect.forEach(names, (_, index) => {
+    const [replit, external] = [found.replit[index], found.external[index]]
+    if (replit?._tag !== "Table" || external?._tag !== "Table") return Effect.dieMessage("The tables are missing.")
+    const rules = { policy: "last-write-wins", stamp: "updated_at", stampNamed: false } as const
+    const fitting = contract({ replit: replit.shape, external: external.shape }, rules)
+    return fitting._tag === "Fits" ? Effect.succeed(fitting.table) : Effect.dieMessage(fitting.problem)
+  })
 })
 
 /** Opens a claim, applies it, and acknowledges it unless told not to: one batch, and null when there is none. */

@@ -5,7 +5,7 @@ import { vi } from "vitest"
 import type { Side } from "../../src/domain/Side.ts"
 import { opposite } from "../../src/domain/Side.ts"
 import { run, settings } from "../support/Program.ts"
-import { asAdmin, freshPair, query } from "../support/TestPostgres.ts"
+import { asAdmin, copyOfDatabase, freshPair, query } from "../support/TestPostgres.ts"
 
 vi.setConfig({ testTimeout: 120_000 })
 
@@ -13,16 +13,6 @@ const perfis = "create table perfis (id text primary key, nome text, updated_at 
 
 const nameOf = (url: Redacted.Redacted) => new URL(Redacted.value(url)).pathname.slice(1)
 const ownerOf = (url: Redacted.Redacted) => new URL(Redacted.value(url)).username
-
-/** A copy of a database's files under another name; dropped when the scope closes. */
-const copyOf = (url: Redacted.Redacted, name = `${nameOf(url)}_copia`) =>
-  Effect.acquireRelease(
-    Effect.as(
-      query(asAdmin(), `create database ${name} template ${nameOf(url)} owner ${ownerOf(url)}`),
-      Redacted.make(Object.assign(new URL(Redacted.value(url)), { pathname: `/${name}` }).href)
-    ),
-    () => Effect.orDie(query(asAdmin(), `drop database if exists ${name} with (force)`))
-  )
 
 /** Puts a copy in the database's place. */
 const restore = (url: Redacted.Redacted, copy: Redacted.Redacted) =>
@@ -56,7 +46,7 @@ describe("promise 13: a database that went back in time", () => {
         const [here, there] = [pair[side], pair[opposite(side)]]
         // What is pending in the backup is synced before it is restored: that is no change any more.
         yield* query(here, "update perfis set nome = 'velho' where id = 'p2'")
-        const backup = yield* copyOf(here)
+        const backup = yield* copyOfDatabase(here)
         yield* query(
           here,
           "update perfis set nome = 'novo' where id in ('p1', 'p2'); delete from perfis where id = 'p3'"
@@ -98,7 +88,7 @@ describe("promise 13: a database that went back in time", () => {
   it.scopedLive("or was cloned is told from the one that was synced since, and the right one goes on", () =>
     Effect.gen(function*() {
       const { env, external, replit } = yield* started
-      const clone = yield* copyOf(replit)
+      const clone = yield* copyOfDatabase(replit)
       yield* query(replit, "update perfis set nome = 'novo'")
       assert.strictEqual((yield* run(["--once"], { env })).code, 0)
       const mistaken = yield* run(["--once"], { env: settings({ replit: clone, external }) })
@@ -112,7 +102,7 @@ describe("promise 13: a database that went back in time", () => {
   it.scopedLive("to the end of its last cycle lost nothing that was synced, and goes on", () =>
     Effect.gen(function*() {
       const { env, external, replit } = yield* started
-      const backup = yield* copyOf(replit)
+      const backup = yield* copyOfDatabase(replit)
       yield* query(replit, "update perfis set nome = 'nunca sincronizado'")
       yield* restore(replit, backup)
       yield* query(external, "update perfis set nome = 'de lá', updated_at = now() where id = 'p1'")

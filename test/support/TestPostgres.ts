@@ -41,6 +41,21 @@ export const freshDatabaseOf = (side: Side): Effect.Effect<Redacted.Redacted, Te
 
 export const freshDatabase = freshDatabaseOf("replit")
 
+/** A copy of a database that nobody uses now, its owner's too; dropped when the scope closes. */
+export const copyOfDatabase = (url: Redacted.Redacted): Effect.Effect<Redacted.Redacted, TestSqlError, Scope.Scope> => {
+  const name = freshName("copy")
+  const { pathname, username } = new URL(Redacted.value(url))
+  const admin = withUrl(asAdmin(url), (postgres) => {
+    postgres.pathname = "postgres"
+  })
+  return Effect.acquireRelease(
+    query(admin, `create database ${name} owner ${username} template ${pathname.slice(1)}`),
+    () => Effect.orDie(query(admin, `drop database if exists ${name} with (force)`))
+  ).pipe(Effect.as(withUrl(url, (copy) => {
+    copy.pathname = name
+  })))
+}
+
 /** Two databases, each with an owner of its own; of one server, unless the two sides are of different versions. */
 export const freshPair: Effect.Effect<
   { readonly replit: Redacted.Redacted; readonly external: Redacted.Redacted },
