@@ -34,17 +34,18 @@ const readOnly = Options.boolean("read-only").pipe(
   Options.withDescription("With roles that may only read: that they could not set anything up is no problem then.")
 )
 
-const showRows = Options.integer("show").pipe(
-  Options.withDescription("How many rows that differ, and unique twins, to name, of each table."),
-  Options.withDefault(5)
-)
+const show = (what: string, unless: number) =>
+  Options.integer("show").pipe(Options.withDescription(what), Options.withDefault(unless))
+
+const refuseNegative = (shown: number) =>
+  shown < 0 ? new ActionNeeded({ message: "--show takes a number of keys, 0 or more." }) : Effect.void
 
 export const planCommand = Command.make(
   "plan",
-  { json, readOnly, show: showRows },
+  { json, readOnly, show: show("How many rows that differ, and unique twins, to name, of each table.", 5) },
   (options) =>
     Effect.gen(function*() {
-      if (options.show < 0) return yield* new ActionNeeded({ message: "--show takes a number of keys, 0 or more." })
+      yield* refuseNegative(options.show)
       const planned = yield* plan(options)
       yield* print(options.json, planned, planText)
       yield* endWith(planExitCode(planned))
@@ -76,20 +77,15 @@ const dryRun = Options.boolean("dry-run").pipe(
   Options.withDescription("With --repair: say what it would mark, and change nothing.")
 )
 
-const show = Options.integer("show").pipe(
-  Options.withDescription("How many keys that differ to name, of each table."),
-  Options.withDefault(10)
-)
-
 export const verifyCommand = Command.make(
   "verify",
-  { json, repair, dryRun, show },
+  { json, repair, dryRun, show: show("How many keys that differ to name, of each table.", 10) },
   (options) =>
     Effect.gen(function*() {
       if (options.dryRun && !options.repair) {
         return yield* new ActionNeeded({ message: "--dry-run shows what --repair would do: say both." })
       }
-      if (options.show < 0) return yield* new ActionNeeded({ message: "--show takes a number of keys, 0 or more." })
+      yield* refuseNegative(options.show)
       const verified = yield* verify(yield* makeCycle, options)
       yield* print(options.json, verified, verifyText)
       yield* endWith(verifyExitCode(verified))

@@ -121,7 +121,10 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   yield* checkPair(answers)
   const fitting = known === null ? null : whatFits(known, answers)
   const isKnown = fitting === "all"
-  const asLeft = timeTravel({ replit: ours.tokens, external: theirs.tokens }) === null
+  const told = ours.installed && theirs.installed
+    ? { replit: ours.tokens, external: theirs.tokens }
+    : { replit: noTokens, external: noTokens }
+  const asLeft = timeTravel(told) === null
   if (asLeft && isKnown && isIdle(ours) && isIdle(theirs)) {
     return report("idle", yield* Ref.get(tally), known, answers, null)
   }
@@ -131,7 +134,7 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
       return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
     }
     // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
-    const tokens = ours.installed && theirs.installed ? yield* tokensOf : { replit: noTokens, external: noTokens }
+    const tokens = asLeft ? told : yield* tokensOf
     yield* refuseTimeTravel(tokens)
     return yield* underLease(memory, answers, fitting, tally, tokens)
   }))

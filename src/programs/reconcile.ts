@@ -13,6 +13,7 @@ import type { SyncError } from "../domain/SyncError.ts"
 import type { Compared, Database, Digest, RangeSet } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
+import { onBoth } from "./databases.ts"
 
 export interface Reconciled {
   /** Rows compared, per side. */
@@ -98,11 +99,7 @@ export interface Digested extends Readonly<Record<Side, ReadonlyMap<number, Dige
 
 const digestBoth = Effect.fnUntraced(
   function*(table: SyncedTable, of: number, within: RangeSet, bytes: Ref.Ref<number>) {
-    const digestOf = (database: Database) => database.digest(table, of, within)
-    const { external, replit } = yield* Effect.all({
-      replit: Effect.flatMap(ReplitDb, digestOf),
-      external: Effect.flatMap(ExternalDb, digestOf)
-    }, { concurrency: 2 })
+    const { external, replit } = yield* onBoth((database) => database.digest(table, of, within))
     for (const digests of [replit, external]) yield* Ref.update(bytes, (sum) => sum + answerBytes(digests))
     return { of, replit, external, differing: differingRanges(replit, external) } satisfies Digested
   }
