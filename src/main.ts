@@ -8,7 +8,7 @@ import { createRequire } from "node:module"
 import { run } from "./cli.ts"
 import { Host } from "./cli/Host.ts"
 
-const { version }: { readonly version: string } = createRequire(import.meta.url)("../package.json")
+const { version }: { readonly version: string } = createRequire(import.meta.url)("vaivem/package.json")
 
 const host = Layer.succeed(Host, {
   version,

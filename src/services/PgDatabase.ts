@@ -1,6 +1,7 @@
 /** `Database` on PostgreSQL: five parts over one session. Building it opens no connection. */
 import { FileSystem, Path } from "@effect/platform"
 import { Effect, Layer } from "effect"
+import { createRequire } from "node:module"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import type { Database } from "./Database.ts"
@@ -41,11 +42,11 @@ export const layer = (options: SessionOptions = {}) =>
     Layer.scoped(ExternalDb, Effect.flatMap(SyncConfig, ({ externalUrl }) => make(externalUrl, options)))
   )
 
-/** The numbered files of `sql/`, which lies beside `dist/` and beside `src/`. */
+/** The numbered files of `sql/`, which lies beside this package's `package.json`, wherever this code was bundled to. */
 export const readMigrations = Effect.gen(function*() {
   const files = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const folder = path.join(path.dirname(yield* path.fromFileUrl(new URL(import.meta.url))), "..", "..", "sql")
+  const folder = path.join(path.dirname(createRequire(import.meta.url).resolve("vaivem/package.json")), "sql")
   const names = (yield* files.readDirectory(folder)).filter((name) => /^\d{4}_.+\.sql$/.test(name)).sort()
   return yield* Effect.forEach(
     names,
