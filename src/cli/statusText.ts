@@ -1,5 +1,6 @@
 /** `status` for people. */
 import { concernedText } from "../domain/brake.ts"
+import { provenText } from "../domain/Proof.ts"
 import { amount, count, duration, list } from "../domain/Quantity.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
 import { summaryLine } from "../domain/Summary.ts"
@@ -14,6 +15,9 @@ export const statusText = (status: Status): string =>
       ...status.tables.flatMap(({ table, ...on }) => sides.map((side) => [table, label(side), ...cells(on[side])]))
     ], { right: [2, 3, 5, 6, 7] }),
     "",
+    ...(isSetUp(status)
+      ? status.tables.map(({ proven, table }) => `${table}: ${provenText(proven, status.askedAt)}.`)
+      : []),
     lastCycle(status),
     ...(status.lastRun === null ? [] : [lastRun(status.lastRun)]),
     ...advice(status)
@@ -33,6 +37,8 @@ const cells = (on: TableStatus | null): ReadonlyArray<string> => {
     count(unrestored)
   ]
 }
+
+const isSetUp = ({ setUp }: Status): boolean => sides.every((side) => setUp[side] === true)
 
 const lastCycle = ({ lastCycleAt, setUp }: Status): string => {
   const missing = sides.filter((side) => setUp[side] === false)

@@ -12,6 +12,7 @@ import { makeCycle } from "../programs/cycle.ts"
 import { once } from "../programs/once.ts"
 import type { Probed } from "../programs/probe.ts"
 import { probe } from "../programs/probe.ts"
+import { makeProver } from "../programs/prove.ts"
 import type { SetUp } from "../programs/setup.ts"
 import { setup } from "../programs/setup.ts"
 import type { SplitIds } from "../programs/splitIds.ts"
@@ -39,7 +40,7 @@ export const runService = Effect.gen(function*() {
       duration(Duration.toMillis(interval))
     }.`
   )
-  yield* supervise(yield* makeCycle, { interval })
+  yield* supervise(yield* makeCycle, { interval, afterwards: yield* makeProver })
 }).pipe(Effect.provide(live))
 
 const createMissing = Options.boolean("create-missing").pipe(

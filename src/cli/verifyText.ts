@@ -1,7 +1,8 @@
 /** `verify` for people: a line a table, and the first few keys that differ. */
+import type { Difference } from "../domain/Difference.ts"
 import { amount, bytes as bytesText, count } from "../domain/Quantity.ts"
 import { summaryLine } from "../domain/Summary.ts"
-import type { Difference, Verified, VerifiedTable } from "../programs/verify.ts"
+import type { Verified, VerifiedTable } from "../programs/verify.ts"
 
 export const verifyText = ({ repaired, tables, wouldMark }: Verified): string =>
   [

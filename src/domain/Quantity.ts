@@ -18,6 +18,13 @@ export const bytes = (n: number): string => {
   return `${unit === 0 || value >= 9.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`
 }
 
+/** What `bytes` prints, as a person may write it: `20 MB`, `500kB`, `1.5 gb`. Null for anything else. */
+export const parseBytes = (text: string): number | null => {
+  const [, digits, unit] = /^(\d{1,9}(?:\.\d{1,3})?) *([kmgt]?b)$/.exec(text.trim().toLowerCase()) ?? []
+  if (digits === undefined || unit === undefined) return null
+  return Math.round(Number(digits) * 1000 ** ["b", "kb", "mb", "gb", "tb"].indexOf(unit))
+}
+
 /** `12 ms`, `1.3 s`, `5 s`, `4 min 5 s`, `2 h 3 min`, `5 d 4 h`. */
 export const duration = (ms: number): string => {
   if (ms < 999.5) return `${Math.round(ms)} ms`

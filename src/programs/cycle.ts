@@ -5,6 +5,7 @@
 import { Clock, DateTime, Duration, Effect, Ref, Schedule, ScheduleDecision } from "effect"
 import type { Side } from "../domain/Side.ts"
 import { label, sides } from "../domain/Side.ts"
+import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
@@ -48,6 +49,8 @@ export interface CycleReport {
   readonly cutShort: ReadonlyArray<string>
   /** Tables set up or reconciled by this cycle. */
   readonly setUp: ReadonlyArray<ReadyTable>
+  /** All tables that are set up. */
+  readonly ready: ReadonlyArray<SyncedTable>
 }
 
 export type Cycle = (
@@ -296,7 +299,8 @@ const report = (
   ),
   warnings: setUp?.warnings ?? [],
   cutShort: tally.cutShort,
-  setUp: setUp?.tables ?? []
+  setUp: setUp?.tables ?? [],
+  ready: ready?.tables.map(({ table }) => table) ?? []
 })
 
 const somethingMoved = ({ pull, push }: Tally): boolean =>

@@ -1,6 +1,8 @@
 /** How things stand on both sides: what waits, what lost, how many rows there are. Reads only, and never waits for the lease. */
-import { Effect, Either } from "effect"
+import { DateTime, Effect, Either } from "effect"
 import type { Concerned } from "../domain/brake.ts"
+import type { Proven } from "../domain/Proof.ts"
+import { noProof, provenOf } from "../domain/Proof.ts"
 import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
 import { exitCode } from "../domain/SyncError.ts"
@@ -13,7 +15,14 @@ import { onBoth } from "./databases.ts"
 
 /** `--json` prints it as it is. A side that could not be asked is null throughout, and in `unreachable`. */
 export interface Status {
-  readonly tables: ReadonlyArray<{ readonly table: string } & Readonly<Record<Side, TableStatus | null>>>
+  /** By our own clock; ISO 8601. */
+  readonly askedAt: string
+  readonly tables: ReadonlyArray<
+    & { readonly table: string }
+    & Readonly<Record<Side, TableStatus | null>>
+    /** How much of it the service has proven equal; null when that is nothing yet, or can't be told. */
+    & { readonly proven: Proven | null }
+  >
   /** Whether vaivem is installed there and paired. */
   readonly setUp: Readonly<Record<Side, boolean | null>>
   /** Tables that the brake holds, until somebody approves or rejects that. */
@@ -47,9 +56,12 @@ export const status = Effect.gen(function*() {
   const tables = yield* namesOf(sides.flatMap((side) => Either.getOrElse(captured[side], () => [])))
   const asked = yield* onBoth((database) =>
     Effect.either(
-      Effect.all({ identity: database.identity, found: database.status(tables), held: database.held }).pipe(
-        retrying("2 seconds")
-      )
+      Effect.all({
+        identity: database.identity,
+        found: database.status(tables),
+        held: database.held,
+        proofs: database.proofs
+      }).pipe(retrying("2 seconds"))
     )
   )
   const replit = Either.getOrNull(asked.replit)
@@ -62,10 +74,12 @@ export const status = Effect.gen(function*() {
   const isSetUp = (side: Side) =>
     Either.match(asked[side], { onLeft: () => null, onRight: (it) => it.identity !== null })
   return {
+    askedAt: DateTime.formatIso(yield* DateTime.now),
     tables: tables.map((name, index) => ({
       table: display(name),
       replit: tableOn("replit", index),
-      external: tableOn("external", index)
+      external: tableOn("external", index),
+      proven: provenOf(replit?.proofs.get(display(name)) ?? noProof, tableOn("replit", index)?.rows ?? null)
     })),
     setUp: { replit: isSetUp("replit"), external: isSetUp("external") },
     held: (replit?.held ?? []).flatMap(({ holding, since, table }) =>

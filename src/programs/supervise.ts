@@ -11,9 +11,11 @@ import { announce, warningsOf } from "./announce.ts"
 import type { Cycle, CycleOptions, CycleReport } from "./cycle.ts"
 import { leftBehind } from "./leftBehind.ts"
 
-export interface SuperviseOptions {
+export interface SuperviseOptions<R = never> {
   /** From the end of a cycle to the start of the next. */
   readonly interval: Duration.Duration
+  /** What comes after a cycle that got through. */
+  readonly afterwards?: (report: CycleReport) => Effect.Effect<void, never, R>
 }
 
 /**
@@ -23,13 +25,16 @@ export interface SuperviseOptions {
  * A defect, which is a mistake in this program, starts the loop again: after a second, then two, four, … but never later
  * than the interval.
  */
-export const supervise = Effect.fn("supervise")(function*(cycle: Cycle, { interval }: SuperviseOptions) {
+export const supervise = Effect.fn("supervise")(function*<R = never>(
+  cycle: Cycle,
+  { interval, afterwards = () => Effect.void }: SuperviseOptions<R>
+) {
   const watch: Watch = {
     hasPassed: yield* Ref.make(false),
     defects: yield* Ref.make(0),
     warned: yield* Ref.make<ReadonlySet<string>>(new Set())
   }
-  const loop = oneCycle(cycle(optionsFor(interval)), watch).pipe(Effect.repeat(Schedule.spaced(interval)))
+  const loop = oneCycle(cycle(optionsFor(interval)), watch, afterwards).pipe(Effect.repeat(Schedule.spaced(interval)))
   return yield* onItsOwnFiber(loop).pipe(
     Effect.flatMap((exit) => Exit.isFailure(exit) ? endOrRestart(exit.cause, watch, interval) : Effect.void),
     Effect.forever,
@@ -52,9 +57,13 @@ const optionsFor = (interval: Duration.Duration): CycleOptions => ({
   notBefore: Duration.times(interval, 0.9)
 })
 
-const oneCycle = <R>(cycle: Effect.Effect<CycleReport, SyncError, R>, watch: Watch) =>
+const oneCycle = <R, R2>(
+  cycle: Effect.Effect<CycleReport, SyncError, R>,
+  watch: Watch,
+  afterwards: (report: CycleReport) => Effect.Effect<void, never, R2>
+) =>
   Effect.matchEffect(cycle, {
-    onSuccess: (report) => tellSuccess(report, watch),
+    onSuccess: (report) => Effect.zipRight(tellSuccess(report, watch), afterwards(report)),
     onFailure: (error) => tellFailure(error, watch)
   }).pipe(Effect.zipLeft(Ref.set(watch.defects, 0)))
 

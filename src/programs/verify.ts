@@ -3,17 +3,18 @@
  * anything, while no cycle runs; `repair` then marks what differs, runs a cycle and compares again.
  */
 import { Effect } from "effect"
+import type { Difference } from "../domain/Difference.ts"
 import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
-import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
+import type { SyncedTable } from "../domain/SyncedTable.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import type { Compared } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import type { Cycle, CycleReport } from "./cycle.ts"
-import { databases, onBoth } from "./databases.ts"
-import { pendingKeys } from "./pendingKeys.ts"
+import { onBoth } from "./databases.ts"
+import { explain } from "./explain.ts"
 import type { Reconciled } from "./reconcile.ts"
 import { isEqual, reconcile } from "./reconcile.ts"
 import { sayProgress } from "./sayProgress.ts"
@@ -25,7 +26,7 @@ import { wanted } from "./wanted.ts"
 export interface Verified {
   readonly tables: ReadonlyArray<VerifiedTable>
   /** What `repair` did; null when it was not asked for, or nothing differed. */
-  readonly repaired: CycleReport | null
+  readonly repaired: Omit<CycleReport, "setUp" | "ready"> | null
   /** How many keys `repair` would mark as pending on each side, of all tables; null unless `dryRun` was asked for. */
   readonly wouldMark: Readonly<Record<Side, number>> | null
 }
@@ -60,12 +61,6 @@ export interface VerifiedTable {
   readonly problem: string | null
 }
 
-export interface Difference {
-  readonly key: Key
-  readonly kind: "only-on-replit" | "only-on-external" | "different"
-  readonly why: "unknown" | "pending" | "quarantined"
-}
-
 export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: VerifyOptions) {
   const { retryFor } = yield* SyncConfig
   const { names: tables } = yield* wanted
@@ -75,7 +70,9 @@ export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: Verif
   if (!options.repair || found.every(({ outcome }) => outcome === "equal")) return done
   if (options.dryRun) return { ...done, wouldMark: marksOf(found) } satisfies Verified
   yield* underLease(compareAll(tables, { mark: true, show }))
-  const repaired = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(sayHowLong(retryFor))
+  const { ready: _, setUp: __, ...repaired } = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(
+    sayHowLong(retryFor)
+  )
   return { ...done, tables: yield* underLease(compareAll(tables, { mark: false, show })), repaired } satisfies Verified
 })
 
@@ -169,27 +166,6 @@ const countBeyond = ({ external, replit }: Reconciled) => {
   const onExternal = Math.max(0, beyond.external - Math.max(0, left - beyond.replit))
   return { onlyOn: { replit: onReplit, external: onExternal }, different, unproven }
 }
-
-/**
- * Sorts differences by what is known of their keys. The app goes on writing while both sides are read, so a key that
- * differs is looked up in both queues afterwards: what changed since is pending there.
- */
-const explain = Effect.fn("explain")(
-  function*(table: SyncedTable, differences: ReadonlyArray<Omit<Difference, "why">>) {
-    const both = yield* databases
-    const refused = yield* onBoth((database) => database.quarantined(table.name))
-    const quarantined = new Set(sides.flatMap((side) => refused[side].map(({ key }) => JSON.stringify(key))))
-    const keys = differences.map(({ key }) => key).filter((key) => !quarantined.has(JSON.stringify(key)))
-    const pending = new Set([
-      ...(yield* pendingKeys(both.replit, table, keys)),
-      ...(yield* pendingKeys(both.external, table, keys))
-    ].map((key) => JSON.stringify(key)))
-    return differences.map(({ key, kind }): Difference => {
-      const id = JSON.stringify(key)
-      return { key, kind, why: quarantined.has(id) ? "quarantined" : pending.has(id) ? "pending" : "unknown" }
-    })
-  }
-)
 
 const differencesIn = ({ external, replit }: Reconciled): ReadonlyArray<Omit<Difference, "why">> => {
   const byKey = new Map<string, Omit<Difference, "why">>()

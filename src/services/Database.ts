@@ -9,13 +9,14 @@ import type { Effect, Scope, Stream } from "effect"
 import type { Concerned } from "../domain/brake.ts"
 import type { Version } from "../domain/decide.ts"
 import type { IdSequence, SequenceSettings } from "../domain/IdSequence.ts"
+import type { Proof } from "../domain/Proof.ts"
 import type { Side } from "../domain/Side.ts"
 import type { Key, SyncedTable, TableShape } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import type { Renewal, Tokens } from "../domain/Tokens.ts"
 
-export interface Database extends Catalog, Changelog, Comparison, Survey, Journal, Braking {
+export interface Database extends Catalog, Changelog, Comparison, Proving, Survey, Journal, Braking {
   readonly side: Side
 }
 
@@ -422,6 +423,43 @@ export interface Compared {
     { readonly key: Key; readonly kind: "only-here" | "different"; readonly pending: boolean }
   >
   readonly marked: number
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Proving: a table compared little by little, in the order of its primary key, and how far that has come.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Proving {
+  /** The key of the row that so many rows lie up to after a key (null: from the first); null when there are fewer. */
+  readonly boundary: (table: SyncedTable, after: Key | null, rows: number) => Effect.Effect<Key | null, SyncError>
+  /** Rows of a stretch and their order-free hash, the same on both sides for the same rows. */
+  readonly stretch: (table: SyncedTable, stretch: Stretch) => Effect.Effect<Digest, SyncError>
+  /** Key and hash of each row of a stretch. */
+  readonly hashes: (table: SyncedTable, stretch: Stretch) => Effect.Effect<ReadonlyArray<Hashed>, SyncError>
+  /** The same of rows by their keys, compared as the primary key compares: null where there is none, in the order asked. */
+  readonly hashesOf: (
+    table: SyncedTable,
+    keys: ReadonlyArray<Key>
+  ) => Effect.Effect<ReadonlyArray<Hashed | null>, SyncError>
+  /** How far each table is proven, by displayed name; empty when nothing of ours is there. Replit's side only, as the next. */
+  readonly proofs: Effect.Effect<ReadonlyMap<string, Proof>, SyncError>
+  /** In place of what was noted before. */
+  readonly noteProof: (table: TableName, proof: Proof) => Effect.Effect<void, SyncError>
+}
+
+/**
+ * Keys after one and up to another, in the order of this side's primary key; null is no bound. The other side may order
+ * texts otherwise: stretches that follow each other still leave no key out there, although they may have one twice.
+ */
+export interface Stretch {
+  readonly after: Key | null
+  readonly upTo: Key | null
+}
+
+export interface Hashed {
+  readonly key: Key
+  /** Decimal text. */
+  readonly hash: string
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

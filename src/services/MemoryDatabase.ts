@@ -20,6 +20,7 @@ import * as Comparison from "./memory/Comparison.ts"
 import * as Journal from "./memory/Journal.ts"
 import type { MemoryTable, Row } from "./memory/MemoryTable.ts"
 import { idOf } from "./memory/MemoryTable.ts"
+import * as Proving from "./memory/Proving.ts"
 import type { PendingKey } from "./memory/Queue.ts"
 import { pendingKeys } from "./memory/Queue.ts"
 import type { Store } from "./memory/Store.ts"
@@ -72,6 +73,7 @@ const connect = (store: Store): Database => {
     ...Catalog.make(store),
     ...Changelog.make(connection),
     ...Comparison.make(store),
+    ...Proving.make(store),
     ...Survey.make(store),
     ...Journal.make(store),
     ...Brake.make(store)

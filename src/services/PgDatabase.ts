@@ -12,6 +12,7 @@ import * as PgCatalog from "./pg/PgCatalog.ts"
 import * as PgChangelog from "./pg/PgChangelog.ts"
 import * as PgComparison from "./pg/PgComparison.ts"
 import * as PgJournal from "./pg/PgJournal.ts"
+import * as PgProving from "./pg/PgProving.ts"
 import type { SessionOptions } from "./pg/PgSession.ts"
 import * as PgSession from "./pg/PgSession.ts"
 import * as PgSurvey from "./pg/PgSurvey.ts"
@@ -29,6 +30,7 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
     ...PgCatalog.make(session, stems, migrations),
     ...PgChangelog.make(session, stems),
     ...PgComparison.make(session, stems),
+    ...PgProving.make(session, stems),
     ...PgSurvey.make(session, stems),
     ...PgJournal.make(session, stems),
     ...PgBrake.make(session, stems)

@@ -8,6 +8,7 @@ import { Config, Context, Duration, Effect, Either, Layer, Option } from "effect
 import { type Brake, defaultBrake, parse as parseBrake } from "../domain/brake.ts"
 import { type ConnectionTarget, parseUrl, requireDirect } from "../domain/ConnectionTarget.ts"
 import type { Policy } from "../domain/decide.ts"
+import { parseBytes } from "../domain/Quantity.ts"
 import { type Side, urlSetting } from "../domain/Side.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import {
@@ -54,6 +55,10 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly touch: boolean
   /** How much a cycle may take away of a table before it is held; null never holds. `SYNC_BRAKE`, default `50 rows, 20 %`. */
   readonly brake: Brake
+  /** How many bytes a day the rolling proof takes out of both databases; null is off. `SYNC_VERIFY_BUDGET`, default 20 MB. */
+  readonly verifyBudget: number | null
+  /** Whether what the rolling proof finds different is mended by the conflict rule. `SYNC_VERIFY_REPAIR`, default false. */
+  readonly verifyRepair: boolean
 }>() {
   /** Settings given by a program: what is left out has its default. */
   static readonly layer = (settings: Settings): Layer.Layer<SyncConfig> => Layer.succeed(this, make(settings))
@@ -82,6 +87,8 @@ export interface Settings {
   readonly autoSetup?: boolean | undefined
   readonly touch?: boolean | undefined
   readonly brake?: Brake | undefined
+  readonly verifyBudget?: number | null | undefined
+  readonly verifyRepair?: boolean | undefined
 }
 
 const make = (settings: Settings): SyncConfig["Type"] => {
@@ -102,7 +109,9 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     logFormat: settings.logFormat ?? "auto",
     autoSetup: settings.autoSetup ?? true,
     touch: settings.touch ?? true,
-    brake: settings.brake === undefined ? defaultBrake : settings.brake
+    brake: settings.brake === undefined ? defaultBrake : settings.brake,
+    verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
+    verifyRepair: settings.verifyRepair ?? false
   }
 }
 
@@ -136,7 +145,9 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     logFormat: optional(env, "SYNC_LOG_FORMAT", oneOf("auto", "pretty", "logfmt", "json")),
     autoSetup: optional(env, "SYNC_AUTO_SETUP", yesOrNo),
     touch: optional(env, "SYNC_TOUCH", yesOrNo),
-    brake: optional(env, "SYNC_BRAKE", parseBrake)
+    brake: optional(env, "SYNC_BRAKE", parseBrake),
+    verifyBudget: optional(env, "SYNC_VERIFY_BUDGET", budget),
+    verifyRepair: optional(env, "SYNC_VERIFY_REPAIR", yesOrNo)
   }, { mode: "validate" }).pipe(
     Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
   )
@@ -157,7 +168,9 @@ const variables = [
   "SYNC_LOG_FORMAT",
   "SYNC_AUTO_SETUP",
   "SYNC_TOUCH",
-  "SYNC_BRAKE"
+  "SYNC_BRAKE",
+  "SYNC_VERIFY_BUDGET",
+  "SYNC_VERIFY_REPAIR"
 ] as const
 type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>
@@ -269,6 +282,15 @@ const rows = (text: string): Either.Either<number, string> =>
   /^\d{1,7}$/.test(text) && Number(text) >= 1 && Number(text) <= 1_000_000
     ? Either.right(Number(text))
     : Either.left(`${text} is no whole number from 1 to 1000000`)
+
+/** Bytes a day, or null for `off`. */
+const budget = (text: string): Either.Either<number | null, string> => {
+  if (text.toLowerCase() === "off") return Either.right(null)
+  const bytes = parseBytes(text)
+  return bytes === null
+    ? Either.left(`${text} is neither off nor a number of bytes a day, as in 20 MB`)
+    : Either.right(bytes)
+}
 
 const duration = (text: string, example: string): Either.Either<Duration.Duration, string> =>
   text.startsWith("-")

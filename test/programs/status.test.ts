@@ -35,7 +35,8 @@ describe("status", () => {
       assert.deepStrictEqual(table, {
         table: "perfis",
         replit: { rows: 1, pending: 0, oldestPendingSeconds: null, quarantined: 0, conflicts: 1, unrestored: 1 },
-        external: { rows: 2, pending: 1, oldestPendingSeconds: 42, quarantined: 0, conflicts: 0, unrestored: 0 }
+        external: { rows: 2, pending: 1, oldestPendingSeconds: 42, quarantined: 0, conflicts: 0, unrestored: 0 },
+        proven: null
       })
       assert.strictEqual(found.lastRun?.pull.conflicts, 1)
       assert.match(statusText(found), /perfis\s+external\s+2\s+1\s+42 s/)

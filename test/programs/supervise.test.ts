@@ -19,7 +19,8 @@ const idle: CycleReport = {
   quarantined: 0,
   warnings: [],
   cutShort: [],
-  setUp: []
+  setUp: [],
+  ready: []
 }
 
 const interval = Duration.minutes(5)

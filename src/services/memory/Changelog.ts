@@ -79,6 +79,7 @@ export const make = (connection: Connection): Changelog => {
     takeAsItIs: Effect.fn("MemoryDatabase.takeAsItIs")((forgottenUntilMs, renewal) =>
       step(store, (nowUs) => {
         renew(store, renewal, nowUs)
+        store.proofs.clear()
         for (const state of store.tables.values()) {
           state.remembered = null
           if (forgottenUntilMs !== null) forgetUntil(state, BigInt(forgottenUntilMs) * 1000n)

@@ -1,5 +1,6 @@
 /** Everything that one memory server keeps. Plain mutable state: a verb changes it within one uninterrupted step. */
 import { Clock, Effect, Random, Utils } from "effect"
+import type { Proof } from "../../domain/Proof.ts"
 import { label, type Side } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { ActionNeeded, Contended, RowRefused, SchemaDrifted, type SyncError } from "../../domain/SyncError.ts"
@@ -20,6 +21,8 @@ export interface Store {
   readonly conflicts: Array<Conflict>
   /** By displayed name of the table. */
   readonly held: Map<string, Held>
+  /** By displayed name of the table. */
+  readonly proofs: Map<string, Proof>
   readonly runs: Array<Run>
   /** Advisory locks: how many hold each number. */
   readonly advisory: Map<bigint, number>
@@ -101,6 +104,7 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     transactions: new Set(),
     conflicts: [],
     held: new Map(),
+    proofs: new Map(),
     runs: [],
     advisory: new Map(),
     newId: () => uuid(random),

@@ -200,10 +200,11 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
       ),
 
     takeAsItIs: (forgottenUntilMs, renewal) =>
-      session.transaction(Effect.zipRight(
+      session.transaction(Effect.all([
         session.query("select vaivem.take_as_it_is($1::bigint)", [forgottenUntilMs]),
+        session.query("delete from vaivem.proofs"),
         session.query(`select ${renew(1)}`, renewalValues(renewal))
-      ))
+      ], { discard: true }))
   }
 }
 

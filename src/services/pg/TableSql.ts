@@ -8,8 +8,8 @@
 import * as Pg from "pg"
 import type { Side } from "../../domain/Side.ts"
 import { opposite } from "../../domain/Side.ts"
-import type { Column, SyncedTable } from "../../domain/SyncedTable.ts"
-import type { Phase, RangeSet, Selected } from "../Database.ts"
+import type { Column, Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import type { Phase, RangeSet, Selected, Stretch } from "../Database.ts"
 import { moveOn } from "./PgSequences.ts"
 
 const id = Pg.escapeIdentifier
@@ -33,7 +33,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
 
   const numbers = key.map((_, index) => index + 1)
   /** Compares the values of the n-th key column as its primary key does. */
-  const op = (n: number, sign: "=" | ">" = "=") => {
+  const op = (n: number, sign: "=" | ">" | "<" | "<=" = "=") => {
     const { operators } = typeOf(key[n - 1]!)
     return operators === null ? sign : `operator(${id(operators)}.${sign})`
   }
@@ -191,6 +191,13 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   /** Keys that are given as an array of texts for each column, $1…, with their types. */
   const given = `(select ${numbers.map((n) => `x.k${n}::${keyTypes[n - 1]} as k${n}`).join(", ")}
       from unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) as x (${numbers.map((n) => `k${n}`).join(", ")}))`
+  /** The same as the other side may write them, numbered. */
+  const asked = `unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) with ordinality as u (${
+    numbers.map((n) => `u${n}`).join(", ")
+  }, n)`
+  const isAsked = key.map((column, index) =>
+    `t.${id(column)} ${op(index + 1)} u.u${index + 1}::${stagedTypeOf(index + 1)}`
+  ).join(" and ")
   /** Of those, the ones with a pending change, and none after the bound, which comes after the keys. */
   const upTo = `$${key.length + 1}::bigint`
   const isSettled = `exists (select from ${pending} p where ${same("p", "u")})
@@ -239,6 +246,31 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         ].join(" and ")
       ).join(" or ")
     })`
+
+  /** Rows of `t` after the key that begins at a parameter, or up to it; as one comparison where the operators allow it. */
+  const within = (sign: ">" | "<=", from: number) => {
+    const given = (n: number) => `$${from + n - 1}::text::${stagedTypeOf(n)}`
+    const column = (n: number) => `t.${id(key[n - 1]!)}`
+    if (key.every((name) => typeOf(name).operators === null)) {
+      return `(${numbers.map(column).join(", ")}) ${sign} (${numbers.map(given).join(", ")})`
+    }
+    const strict = sign === ">" ? ">" : "<"
+    const parts = numbers.map((n) =>
+      [
+        ...numbers.slice(0, n - 1).map((m) => `${column(m)} ${op(m)} ${given(m)}`),
+        `${column(n)} ${op(n, n === key.length ? sign : strict)} ${given(n)}`
+      ].join(" and ")
+    )
+    return `(${parts.join(" or ")})`
+  }
+  /** Parameters: the key after which, then the one up to which, as far as they are there; from `$from` on. */
+  const inStretch = ({ after, upTo }: Stretch, from = 1) =>
+    [
+      ...(after === null ? [] : [within(">", from)]),
+      ...(upTo === null ? [] : [within("<=", from + (after === null ? 0 : key.length))]),
+      "true"
+    ].join(" and ")
+  const tKeys = key.map((column) => `t.${id(column)}`).join(", ")
 
   /** A stage row's own key, or the old one of a changed key. */
   const lockWaiting = (prefix: "k" | "was") =>
@@ -559,6 +591,18 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost, lost_stamp)
       select ${here}, ${tKeyTexts}, 'first-contact', 'UPSERT', ${tTexts},
         ${table.stamp === null ? "null" : `t.${id(table.stamp)}::timestamptz`} from gone t`,
+    // ---- proving ---------------------------------------------------------------------------------------------------
+    /** $1 rows to pass over, then the key after which. */
+    boundary: (after: Key | null) =>
+      `select to_jsonb(${tKeyTexts})::text as key from ${t} t where ${inStretch({ after, upTo: null }, 2)}
+      order by ${tKeys} offset $1::bigint limit 1`,
+    stretch: (stretch: Stretch) =>
+      `select count(*) as rows, coalesce(sum(${rowHash}), 0)::text as hash from ${t} t where ${inStretch(stretch)}`,
+    hashes: (stretch: Stretch) =>
+      `select to_jsonb(${tKeyTexts})::text as key, (${rowHash})::text as hash from ${t} t where ${inStretch(stretch)}`,
+    /** $1… an array of texts for each key column. */
+    hashesOf: `select u.n - 1 as asked, to_jsonb(${tKeyTexts})::text as key, (${rowHash})::text as hash
+      from ${asked} join ${t} t on ${isAsked}`,
     // ---- surveying: the table alone, nothing of ours -----------------------------------------------------------------
     copyVersions: (ranges: RangeSet) =>
       `copy (select ${rowHash}, ${table.stamp === null ? "null" : micros(`t.${id(table.stamp)}`)}, ${
@@ -569,13 +613,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       `select u.n - 1 as asked, to_jsonb(${tKeyTexts})::text as key, ${
         rowTexts(columns, (column) => `t.${id(column)}`)
       }::text as texts
-      from unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) with ordinality as u (${
-        numbers.map((n) => `u${n}`).join(", ")
-      }, n) join ${t} t on ${
-        key.map((column, index) => `t.${id(column)} ${op(index + 1)} u.u${index + 1}::${stagedTypeOf(index + 1)}`).join(
-          " and "
-        )
-      } order by u.n`,
+      from ${asked} join ${t} t on ${isAsked} order by u.n`,
     /** $1… an array of texts for each key column, then for each of the columns: other rows with their unique values. */
     twins: ({ expressions, nullsEqual, predicate }: UniqueIndex, columns: ReadonlyArray<string>) => {
       const those = predicate === null ? "" : ` where ${predicate}`
