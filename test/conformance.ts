@@ -11,6 +11,7 @@ import { comparison } from "./conformance/comparison.ts"
 import { ids } from "./conformance/ids.ts"
 import { journal } from "./conformance/journal.ts"
 import type { MakePair } from "./conformance/Pair.ts"
+import { proving } from "./conformance/proving.ts"
 import { quarantine } from "./conformance/quarantine.ts"
 import { survey } from "./conformance/survey.ts"
 
@@ -44,6 +45,9 @@ export const suite = (name: string, makePair: MakePair, makeReady = makePair) =>
     })
     describe("comparison", () => {
       comparison(makeReady)
+    })
+    describe("proving", () => {
+      proving(makeReady)
     })
     describe("survey", () => {
       survey(makeReady)

@@ -28,7 +28,9 @@ import { live } from "./live.ts"
 import { table, tableOf } from "./options.ts"
 
 /** `--once`. */
-export const runOnce = Effect.flatMap(Effect.flatMap(makeCycle, once), endWith).pipe(Effect.provide(live))
+export const runOnce = Effect.gen(function*() {
+  yield* endWith(yield* once(yield* makeCycle, yield* makeProver))
+}).pipe(Effect.provide(live))
 
 /** The bare command. */
 export const runService = Effect.gen(function*() {

@@ -5,7 +5,8 @@
  */
 import { DateTime } from "effect"
 import type { Difference } from "./Difference.ts"
-import { amount, count, duration } from "./Quantity.ts"
+import { amount, count } from "./Quantity.ts"
+import type { Side } from "./Side.ts"
 import type { Key } from "./SyncedTable.ts"
 
 export interface Round {
@@ -19,8 +20,10 @@ export interface Round {
   readonly rows: number
   /** Keys that were not equal when they were looked at last, at most `openMax`. */
   readonly open: ReadonlyArray<Difference>
-  /** How many more there were. They aren't looked at again before the next round. */
+  /** How many more there were, or could not be looked at. They aren't looked at again before the next round. */
   readonly beyond: number
+  /** External has rows in some stretch that were not looked at one by one: how many, their counts tell in the end. */
+  readonly surplus: boolean
 }
 
 /** Of one table. A round that is under way takes the place of the last one when it ends. */
@@ -40,7 +43,8 @@ export const beginRound = (nowMs: number): Round => ({
   isThrough: false,
   rows: 0,
   open: [],
-  beyond: 0
+  beyond: 0,
+  surplus: false
 })
 
 /** A stretch was compared. */
@@ -49,11 +53,10 @@ export interface Stretched {
   readonly upTo: Key | null
   readonly equal: number
   readonly differences: ReadonlyArray<Difference>
-  /** Differences that were not looked at one by one. */
-  readonly uncounted: number
+  readonly surplus: boolean
 }
 
-export const advance = (round: Round, { differences, equal, uncounted, upTo }: Stretched): Round => {
+export const advance = (round: Round, { differences, equal, surplus, upTo }: Stretched): Round => {
   const open = [...round.open, ...differences]
   return {
     ...round,
@@ -61,8 +64,19 @@ export const advance = (round: Round, { differences, equal, uncounted, upTo }: S
     isThrough: upTo === null,
     rows: round.rows + equal,
     open: open.slice(0, openMax),
-    beyond: round.beyond + uncounted + Math.max(0, open.length - openMax)
+    beyond: round.beyond + Math.max(0, open.length - openMax),
+    surplus: round.surplus || surplus
   }
+}
+
+/**
+ * Replit's rows were all looked at, so what external has more of than is accounted for are rows that only it has. Where
+ * the two sides order keys otherwise, a stretch may hold many of external's rows that Replit has elsewhere: then nothing is.
+ */
+export const settleSurplus = (round: Round, rows: Readonly<Record<Side, number>>): Round => {
+  const only = (kind: Difference["kind"]) => round.open.filter((it) => it.kind === kind).length
+  const unseen = rows.external - rows.replit + only("only-on-replit") - only("only-on-external")
+  return { ...round, beyond: round.beyond + Math.max(0, unseen), surplus: false }
 }
 
 /** The open keys were looked at again: `still` are those that are not equal, and `equal` have a row on Replit. */
@@ -91,8 +105,8 @@ export interface Proven {
   readonly since: string
   /** Every key was looked at. */
   readonly isWhole: boolean
-  /** Keys that are not proven equal, by reason. */
-  readonly unproven: Readonly<Record<Difference["why"], number>>
+  /** Keys that are not proven equal, by reason; `beyond` are those that were not looked at one by one, or once only. */
+  readonly unproven: Readonly<Record<Difference["why"] | "beyond", number>>
   /** The first of them. */
   readonly sample: ReadonlyArray<Difference>
 }
@@ -109,9 +123,10 @@ export const provenOf = ({ current, last }: Proof, rows: number | null): Proven 
     since: DateTime.formatIso(DateTime.unsafeMake(round.startedMs)),
     isWhole: last !== null,
     unproven: {
-      unknown: those("unknown") + round.beyond,
+      unknown: those("unknown"),
       pending: those("pending"),
-      quarantined: those("quarantined")
+      quarantined: those("quarantined"),
+      beyond: round.beyond
     },
     sample: round.open.slice(0, sampleMax)
   }
@@ -121,16 +136,26 @@ export const provenOf = ({ current, last }: Proof, rows: number | null): Proven 
 export const provenText = (proven: Proven | null, askedAt: string): string => {
   if (proven === null) return "nothing proven equal yet: the service does it little by little, `verify` at once"
   const { isWhole, of, rows, sample, since, unproven } = proven
-  const age = duration(Math.max(0, DateTime.distance(DateTime.unsafeMake(since), DateTime.unsafeMake(askedAt))))
+  const age = within(Math.max(0, DateTime.distance(DateTime.unsafeMake(since), DateTime.unsafeMake(askedAt))))
   const parts = [
     ...(isWhole ? [] : ["the first round is under way"]),
-    ...(unproven.unknown > 0 ? [`${count(unproven.unknown)} differ, see \`verify\``] : []),
+    ...(unproven.unknown > 0 ? [`${differing(unproven.unknown)}, see \`verify\``] : []),
     ...(unproven.quarantined > 0 ? [`${count(unproven.quarantined)} in quarantine`] : []),
     ...(unproven.pending > 0 ? [`${count(unproven.pending)} had changes on their way`] : []),
+    ...(unproven.beyond > 0 ? [`${count(unproven.beyond)} more not looked at, \`verify\` does it`] : []),
     ...(sample.length > 0 ? [`not proven: ${sample.map(({ key }) => key.join(", ")).join("; ")}`] : [])
   ]
   return [`${percent(rows, of)} of ${amount(of, "row")} proven equal within the last ${age}`, ...parts].join("; ")
 }
+
+/** Rounded up, for everything was proven after that. In hours up to three days. */
+const within = (ms: number): string => {
+  const [minutes, hours] = [Math.max(1, Math.ceil(ms / 60_000)), Math.ceil(ms / 3_600_000)]
+  return minutes < 60 ? `${minutes} min` : hours <= 72 ? `${hours} h` : `${Math.ceil(hours / 24)} d`
+}
+
+/** `1 differs`, `2 differ`. */
+export const differing = (n: number): string => `${count(n)} ${n === 1 ? "differs" : "differ"}`
 
 /** Never 100 % for less than all. */
 const percent = (part: number, of: number): string =>

@@ -1,6 +1,6 @@
 /**
- * The rolling proof: after some cycles of the service, a few stretches of each table are compared, so that in time every
- * row is proven equal, and again and again. It reads only, and it has a cadence and a budget of its own.
+ * The rolling proof: now and then, after a cycle, a few stretches of each table are compared, so that in time every row is
+ * proven equal, and again and again. It reads only, and it has a cadence and a budget of its own.
  *
  * A stretch is so many keys in the order of Replit's primary key, of which both sides send their number and one hash.
  * Where these differ the stretch is made short, and keys and hashes of its rows are compared one by one; what still differs
@@ -10,91 +10,128 @@
 import { Clock, Effect, Ref } from "effect"
 import type { Difference } from "../domain/Difference.ts"
 import type { Proof, Round, Stretched } from "../domain/Proof.ts"
-import { advance, beginRound, closes, newDifferences, noProof, reopen } from "../domain/Proof.ts"
+import {
+  advance,
+  beginRound,
+  closes,
+  differing,
+  newDifferences,
+  noProof,
+  reopen,
+  settleSurplus
+} from "../domain/Proof.ts"
 import { amount } from "../domain/Quantity.ts"
-import type { Side } from "../domain/Side.ts"
+import { sides } from "../domain/Side.ts"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import { display } from "../domain/TableName.ts"
 import type { Hashed, Stretch } from "../services/Database.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import type { CycleReport } from "./cycle.ts"
-import { databases, onBoth } from "./databases.ts"
+import { onBoth } from "./databases.ts"
 import { explain } from "./explain.ts"
+import { reconcile } from "./reconcile.ts"
 
-/** Makes what the service runs after each cycle: nothing most times, a turn when one is due. One per process. */
+/**
+ * Makes what runs after a cycle: nothing most times, not even a question, and a turn when one is due. One per process. When
+ * the next one is due is kept on Replit's side, so that `--once` every five minutes has no more turns than the service.
+ */
 export const makeProver = Effect.map(
-  Ref.make<number | null>(null),
-  (lastMs) =>
+  Ref.make(-Infinity),
+  (notBeforeMs) =>
     Effect.fn("prove")(function*(report: CycleReport) {
       const { verifyBudget } = yield* SyncConfig
       const nowMs = yield* Clock.currentTimeMillis
-      const last = yield* Ref.get(lastMs)
-      if (verifyBudget === null || report.outcome === "not-due") return
-      if (last !== null && nowMs - last < turnEveryMs) return
-      yield* Ref.set(lastMs, nowMs)
+      if (verifyBudget === null || report.outcome === "not-due" || nowMs < (yield* Ref.get(notBeforeMs))) return
       const paused = new Set(report.paused.map(({ table }) => table))
       const tables = report.ready.filter(({ name }) => !paused.has(display(name)))
-      yield* proveTurn(tables, Math.ceil((verifyBudget * turnEveryMs) / dayMs)).pipe(
+      const dueInMs = yield* proveTurn(tables, verifyBudget).pipe(
         // The sync itself got through; whatever is wrong will be its own failure, or pass.
         Effect.catchAll((error) =>
           Effect.logWarning("The rolling proof stopped; it goes on in an hour").pipe(
-            Effect.annotateLogs({ reason: error.message })
+            Effect.annotateLogs({ reason: error.message }),
+            Effect.as(turnEveryMs)
           )
         )
       )
+      yield* Ref.set(notBeforeMs, nowMs + dueInMs)
     })
 )
 
 /**
- * One turn: goes on with each table, the one that was proven longest ago first, until every table's round is through or the
- * turn has taken 2 seconds or `bytesMax` out of the databases. No cycle runs meanwhile; if one of another copy does,
- * there is no turn.
+ * One turn, if one is due: goes on with each table, the one that was looked at longest ago first, until every table's round
+ * is through or the turn has taken 2 seconds or an hour's part of the day's budget. No cycle runs meanwhile; if one of
+ * another copy does, there is no turn. Returns after how many milliseconds the next one is due.
  */
-export const proveTurn = Effect.fn("proveTurn")(function*(tables: ReadonlyArray<SyncedTable>, bytesMax: number) {
+export const proveTurn = Effect.fn("proveTurn")(function*(tables: ReadonlyArray<SyncedTable>, bytesADay: number) {
   const replit = yield* ReplitDb
-  const endMs = (yield* Clock.currentTimeMillis) + turnMs
   const spent = yield* Ref.make(0)
-  const mayGoOn = Effect.gen(function*() {
-    return (yield* Ref.get(spent)) < bytesMax && (yield* Clock.currentTimeMillis) < endMs
-  })
-  yield* Effect.scoped(Effect.gen(function*() {
-    if (!(yield* replit.lease)) return
-    const proofs = yield* replit.proofs
-    const proofOf = (table: SyncedTable) => proofs.get(display(table.name)) ?? noProof
-    const longestAgo = tables.toSorted((a, b) => provenMs(proofOf(a)) - provenMs(proofOf(b)))
-    for (const table of longestAgo) {
-      if (!(yield* mayGoOn)) return
-      yield* goOn(table, proofOf(table), mayGoOn, spent)
+  return yield* Effect.scoped(Effect.gen(function*() {
+    if (!(yield* replit.lease)) return turnEveryMs
+    const { dueInMs, of: proofs } = yield* replit.proofs
+    if (dueInMs > 0) return dueInMs
+    const startedMs = yield* Clock.currentTimeMillis
+    const bytesMax = (bytesADay * turnEveryMs) / dayMs
+    for (const [place, table] of longestAgo(tables, proofs).entries()) {
+      // What one table leaves of its part is the next ones'.
+      const part = 1 / (tables.length - place)
+      const [elapsedMs, bytes] = [(yield* Clock.currentTimeMillis) - startedMs, yield* Ref.get(spent)]
+      if (elapsedMs >= turnMs || bytes >= bytesMax) break
+      yield* goOn(table, proofs.get(display(table.name)) ?? noProof, spent, {
+        untilMs: startedMs + elapsedMs + part * (turnMs - elapsedMs),
+        untilBytes: bytes + part * (bytesMax - bytes)
+      })
     }
+    // Comparing rows one by one can cost more than there was: then the next turn comes later.
+    const nextInMs = Math.max(turnEveryMs, Math.round(((yield* Ref.get(spent)) / bytesADay) * dayMs))
+    yield* replit.noteTurn(nextInMs)
+    return nextInMs
   }))
 })
 
-/** A table of which nothing is proven comes first. */
-const provenMs = ({ last }: Proof): number => last?.startedMs ?? 0
+/** A table that was never looked at comes first. */
+const longestAgo = (tables: ReadonlyArray<SyncedTable>, proofs: ReadonlyMap<string, Proof>) => {
+  const order = [...proofs.keys()]
+  const place = ({ name }: SyncedTable) => order.indexOf(display(name))
+  return tables.toSorted((a, b) => place(a) - place(b))
+}
 
-const goOn = Effect.fn("goOn")(function*(
-  table: SyncedTable,
-  before: Proof,
-  mayGoOn: Effect.Effect<boolean>,
-  spent: Ref.Ref<number>
-) {
+interface Limits {
+  readonly untilMs: number
+  readonly untilBytes: number
+}
+
+/** At least one stretch. */
+const goOn = Effect.fn("goOn")(function*(table: SyncedTable, before: Proof, spent: Ref.Ref<number>, limits: Limits) {
   const replit = yield* ReplitDb
   const start = before.current ?? beginRound(yield* Clock.currentTimeMillis)
+  const known = before.current?.open ?? before.last?.open ?? []
   let round = yield* lookAgain(table, start, spent)
+  const differences = [...round.open]
   let size = stretchRows
-  while (!round.isThrough && (yield* mayGoOn)) {
+  while (!round.isThrough) {
+    const beganMs = yield* Clock.currentTimeMillis
     const found = yield* compareStretch(table, round.after, size, spent)
-    if (found === null) {
-      size = shortRows
-      continue
+    const nowMs = yield* Clock.currentTimeMillis
+    if (found._tag === "TooLong") size = Math.min(shortRows, Math.ceil(size / 4))
+    else {
+      round = advance(round, found)
+      differences.push(...found.differences)
+      size = nextSize(size, nowMs - beganMs)
     }
-    round = advance(round, found)
-    size = Math.min(size * 2, stretchRowsMax)
+    if (nowMs >= limits.untilMs || (yield* Ref.get(spent)) >= limits.untilBytes) break
+  }
+  if (round.isThrough && round.surplus) {
+    const { beyond } = round
+    round = settleSurplus(round, yield* onBoth((database) => database.countRows(table, null)))
+    // What the app has just written there is no error.
+    const { allChanges } = yield* (yield* ExternalDb).glance(table, 0n)
+    if (round.beyond > beyond && allChanges === 0) yield* tellSurplus(table, round.beyond - beyond)
   }
   // What has a change on its way gets a cycle's time before it counts as not proven.
   const isOver = closes(round, start.isThrough)
-  yield* tell(table, before.current?.open ?? before.last?.open ?? [], round.open)
+  yield* tell(table, newDifferences(known, differences))
   yield* replit.noteProof(table.name, isOver ? { current: null, last: round } : { ...before, current: round })
 })
 
@@ -102,125 +139,143 @@ const goOn = Effect.fn("goOn")(function*(
 const lookAgain = Effect.fn("lookAgain")(function*(table: SyncedTable, round: Round, spent: Ref.Ref<number>) {
   if (round.open.length === 0) return round
   const { equal, still } = yield* byKeys(table, round.open.map(({ key }) => key), spent)
-  return reopen(round, yield* explain(table, still), equal)
+  return reopen(round, yield* explain(table, still), equal.length)
 })
 
-/** Null when the stretch is not the same on both sides, and too long to look at each of its rows. */
-const compareStretch = Effect.fn("compareStretch")(function*(
-  table: SyncedTable,
-  after: Key | null,
-  size: number,
-  spent: Ref.Ref<number>
-) {
-  const { external, replit } = yield* databases
-  // Where Replit has no more rows, external may still have many.
-  const upTo = (yield* replit.boundary(table, after, size)) ?? (yield* external.boundary(table, after, size))
-  const stretch = { after, upTo }
-  const digests = yield* onBoth((database) => database.stretch(table, stretch))
-  yield* spend(spent, answerBytes)
-  if (digests.replit.rows === digests.external.rows && digests.replit.hash === digests.external.hash) {
-    return { upTo, equal: digests.replit.rows, differences: [], uncounted: 0 } satisfies Stretched
-  }
-  if (size > shortRows) return null
-  const most = Math.max(digests.replit.rows, digests.external.rows)
-  if (most > 4 * shortRows) {
-    return { upTo, equal: 0, differences: [], uncounted: most } satisfies Stretched
-  }
-  return { upTo, uncounted: 0, ...(yield* compareRows(table, stretch, spent)) } satisfies Stretched
-})
+type Looked = Stretched & { readonly _tag: "Looked" } | { readonly _tag: "TooLong" }
+
+/** Too long: not the same on both sides with too many rows to look at each of them, or not hashed in time. */
+const compareStretch = Effect.fn("compareStretch")(
+  function*(table: SyncedTable, after: Key | null, size: number, spent: Ref.Ref<number>) {
+    const upTo = yield* (yield* ReplitDb).boundary(table, after, size)
+    const stretch = { after, upTo }
+    const digests = yield* onBoth((database) => database.stretch(table, stretch))
+    yield* spend(spent, answerBytes)
+    const { hash, rows } = digests.replit
+    const isSame = rows === digests.external.rows && hash === digests.external.hash
+    if (isSame) return { _tag: "Looked", upTo, equal: rows, differences: [], surplus: false } as Looked
+    // More rows than were asked for: the app has just written them.
+    if (size > shortRows || rows > manyRows) return { _tag: "TooLong" } as Looked
+    const surplus = digests.external.rows > manyRows
+    const looked = yield* surplus ? compareOwn(table, stretch, spent) : compareRows(table, stretch, spent)
+    return { _tag: "Looked", upTo, surplus, ...looked } as Looked
+  },
+  (self, _table, _after, size) =>
+    Effect.catchIf(
+      self,
+      (error) => error._tag === "Contended" && error.reason === "statement-timeout" && size > 1,
+      () => Effect.succeed<Looked>({ _tag: "TooLong" })
+    )
+)
 
 /** Row by row: what the other side has not got in this stretch, it may have in another. */
 const compareRows = Effect.fn("compareRows")(function*(table: SyncedTable, stretch: Stretch, spent: Ref.Ref<number>) {
   const found = yield* onBoth((database) => database.hashes(table, stretch))
-  for (const hashes of [found.replit, found.external]) yield* spend(spent, bytesOf(hashes))
-  const other = byKey(found.external)
-  const suspects = new Map<string, Key>()
-  let equal = 0
-  for (const { hash, key } of found.replit) {
-    const id = JSON.stringify(key)
-    if (other.get(id)?.hash === hash) equal++
-    else suspects.set(id, key)
-  }
-  const own = byKey(found.replit)
-  for (const { key } of found.external) {
-    const id = JSON.stringify(key)
-    if (!own.has(id)) suspects.set(id, key)
-  }
-  const looked = yield* byKeys(table, [...suspects.values()], spent)
+  for (const side of sides) yield* spend(spent, bytesOf(found[side]))
+  const [own, other] = [byKey(found.replit), byKey(found.external)]
+  const differs = ({ hash, key }: Hashed, there: ReadonlyMap<string, Hashed>) => there.get(idOf(key))?.hash !== hash
+  const here = found.replit.filter((row) => differs(row, other))
+  const there = found.external.filter((row) => differs(row, own) && !own.has(idOf(row.key)))
+  const looked = yield* byKeys(table, [...here, ...there].map(({ key }) => key), spent)
   // A row of external's that Replit has in another stretch is counted there.
-  const alsoHere = looked.same.filter((key) => own.has(JSON.stringify(key))).length
-  return { equal: equal + alsoHere, differences: yield* explain(table, looked.still) }
+  const alsoHere = looked.equal.filter((key) => own.has(idOf(key))).length
+  return {
+    equal: found.replit.length - here.length + alsoHere,
+    differences: yield* explain(table, looked.still)
+  }
 })
 
-/** Compares rows by their keys, and nothing else. */
+/** Replit's rows only, where external has too many in this stretch. */
+const compareOwn = Effect.fn("compareOwn")(function*(table: SyncedTable, stretch: Stretch, spent: Ref.Ref<number>) {
+  const own = yield* (yield* ReplitDb).hashes(table, stretch)
+  yield* spend(spent, bytesOf(own))
+  const { equal, still } = yield* byKeys(table, own.map(({ key }) => key), spent)
+  return { equal: equal.length, differences: yield* explain(table, still) }
+})
+
+/** Compares rows by their keys, wherever they are. Keys that neither side has are neither equal nor different. */
 const byKeys = Effect.fn("byKeys")(function*(
   table: SyncedTable,
   keys: ReadonlyArray<Key>,
   spent: Ref.Ref<number>
 ) {
   const found = yield* onBoth((database) => database.hashesOf(table, keys))
-  for (const side of ["replit", "external"] as const) {
-    yield* spend(spent, bytesOf(found[side].filter((row) => row !== null)))
+  yield* spend(spent, 2 * keys.length * hashBytes)
+  const pairs = keys.map((key, place) => ({ key, replit: found.replit[place]!, external: found.external[place]! }))
+  return {
+    equal: pairs.filter(({ external, replit }) => replit !== null && replit === external).map(({ key }) => key),
+    still: pairs.filter(({ external, replit }) => replit !== external).map(({ key, ...hashes }) => ({
+      key,
+      kind: kindOf(hashes)
+    }))
   }
-  const same: Array<Key> = []
-  const still: Array<Omit<Difference, "why">> = []
-  let equal = 0
-  keys.forEach((key, place) => {
-    const [here, there] = [found.replit[place]!, found.external[place]!]
-    if (here?.hash === there?.hash) {
-      same.push(key)
-      if (here !== null) equal++
-    } else still.push({ key, kind: kindOf(here, there) })
-  })
-  return { same, still, equal }
 })
 
-const kindOf = (replit: Hashed | null, external: Hashed | null): Difference["kind"] =>
-  external === null ? "only-on-replit" : replit === null ? "only-on-external" : "different"
+const kindOf = ({ external, replit }: { readonly external: string | null; readonly replit: string | null }) =>
+  external === null
+    ? "only-on-replit" as const
+    : replit === null
+    ? "only-on-external" as const
+    : "different" as const
 
-/** Says it once for each key, and has it mended if that is wanted. */
-const tell = Effect.fn("tell")(function*(
-  table: SyncedTable,
-  before: ReadonlyArray<Difference>,
-  now: ReadonlyArray<Difference>
-) {
-  const found = newDifferences(before, now)
+/** Says it, and has it mended if that is wanted. */
+const tell = Effect.fn("tell")(function*(table: SyncedTable, found: ReadonlyArray<Difference>) {
   if (found.length === 0) return
-  const { verifyRepair } = yield* SyncConfig
-  yield* Effect.logError(
-    `${amount(found.length, "row")} of ${display(table.name)} ${
-      found.length === 1 ? "differs" : "differ"
-    } on the two sides `
-      + "although no change is on its way: something wrote past capture. "
-      + (verifyRepair
-        ? "The next cycle makes them equal by the conflict rule (SYNC_VERIFY_REPAIR)."
-        : "`verify` names them, `verify --repair` makes them equal by the conflict rule.")
+  yield* say(`Of ${display(table.name)} ${differing(found.length)} on the two sides`)
+  if (!(yield* SyncConfig).verifyRepair) return
+  // On one side only, where the row is on one side only.
+  yield* onBoth((database) =>
+    database.mark(
+      table,
+      found.filter(({ kind }) => kind === "different" || kind === `only-on-${database.side}`).map(({ key }) => key)
+    )
   )
-  if (!verifyRepair) return
-  const both = yield* databases
-  const mark = (side: Side, elsewhere: Difference["kind"]) =>
-    both[side].mark(table, found.filter(({ kind }) => kind !== elsewhere).map(({ key }) => key))
-  yield* mark("replit", "only-on-external")
-  yield* mark("external", "only-on-replit")
 })
 
-const byKey = (rows: ReadonlyArray<Hashed>) => new Map(rows.map((row) => [JSON.stringify(row.key), row]))
+/** The same of rows whose keys nobody asked for: all of the table is compared, to mark them. */
+const tellSurplus = Effect.fn("tellSurplus")(function*(table: SyncedTable, rows: number) {
+  yield* say(`External has about ${amount(rows, "row")} of ${display(table.name)} that Replit lacks`)
+  if ((yield* SyncConfig).verifyRepair) yield* reconcile(table, { mark: true, sampleMax: 0 })
+})
+
+const say = Effect.fn("say")(function*(what: string) {
+  yield* Effect.logError(
+    `${what} although no change is on its way: something wrote past the triggers. ${
+      (yield* SyncConfig).verifyRepair
+        ? "The next cycle makes them equal by the conflict rule (SYNC_VERIFY_REPAIR)."
+        : "`verify` names them, `verify --repair` makes them equal by the conflict rule."
+    }`
+  )
+})
+
+/** A stretch should take a quarter of a second: other copies' cycles wait as long as a turn. */
+const nextSize = (size: number, tookMs: number): number =>
+  Math.round(Math.min(stretchRowsMax, Math.max(shortRows, size * Math.min(2, stretchMs / Math.max(1, tookMs)))))
+
+const idOf = (key: Key): string => JSON.stringify(key)
+
+const byKey = (rows: ReadonlyArray<Hashed>) => new Map(rows.map((row) => [idOf(row.key), row]))
 
 const spend = (spent: Ref.Ref<number>, bytes: number) => Ref.update(spent, (sum) => sum + bytes)
 
 /** As the protocol has a row of two texts. */
 const bytesOf = (rows: ReadonlyArray<Hashed>): number =>
-  rows.reduce((sum, { hash, key }) => sum + 15 + JSON.stringify(key).length + hash.length, 0)
+  rows.reduce((sum, { hash, key }) => sum + 15 + idOf(key).length + hash.length, 0)
 
-/** Of the question for a stretch, both sides together. */
+/** A row's place and hash, as the protocol has them. */
+const hashBytes = 40
+/** Of the questions for a stretch, both sides together. */
 const answerBytes = 200
 
 const dayMs = 86_400_000
 const turnEveryMs = 3_600_000
-/** Cycles wait so long, once an hour. */
+/** Other copies' cycles wait so long, once an hour. */
 const turnMs = 2_000
+const stretchMs = 250
 /** About 30 ms of hashing, to begin with. */
 const stretchRows = 10_000
 const stretchRowsMax = 50_000
 /** Keys and hashes of so many rows, about 60 kB from each side, are sent and compared one by one. */
 const shortRows = 1_000
+/** A stretch that holds more on one side isn't: it would take too many bytes and too much memory. */
+const manyRows = 4 * shortRows

@@ -79,7 +79,7 @@ export const status = Effect.gen(function*() {
       table: display(name),
       replit: tableOn("replit", index),
       external: tableOn("external", index),
-      proven: provenOf(replit?.proofs.get(display(name)) ?? noProof, tableOn("replit", index)?.rows ?? null)
+      proven: provenOf(replit?.proofs.of.get(display(name)) ?? noProof, tableOn("replit", index)?.rows ?? null)
     })),
     setUp: { replit: isSetUp("replit"), external: isSetUp("external") },
     held: (replit?.held ?? []).flatMap(({ holding, since, table }) =>

@@ -54,7 +54,7 @@ export interface Catalog {
   readonly capture: (table: SyncedTable, options: CaptureOptions) => Effect.Effect<Captured, SyncError>
   /** What is remembered about a table for this pair, or null before its first reconciliation. */
   readonly recall: (name: TableName) => Effect.Effect<Remembered | null, SyncError>
-  /** Remembers it, or forgets it with null. */
+  /** Remembers it, or forgets it with null. What was proven of the table before is forgotten either way. */
   readonly remember: (name: TableName, remembered: Remembered | null) => Effect.Effect<void, SyncError>
   /** All tables with capture installed by us. */
   readonly captured: Effect.Effect<ReadonlyArray<TableName>, SyncError>
@@ -436,15 +436,24 @@ export interface Proving {
   readonly stretch: (table: SyncedTable, stretch: Stretch) => Effect.Effect<Digest, SyncError>
   /** Key and hash of each row of a stretch. */
   readonly hashes: (table: SyncedTable, stretch: Stretch) => Effect.Effect<ReadonlyArray<Hashed>, SyncError>
-  /** The same of rows by their keys, compared as the primary key compares: null where there is none, in the order asked. */
+  /** Hashes of rows by their keys, compared as the primary key compares: in the order asked, null where there is none. */
   readonly hashesOf: (
     table: SyncedTable,
     keys: ReadonlyArray<Key>
-  ) => Effect.Effect<ReadonlyArray<Hashed | null>, SyncError>
-  /** How far each table is proven, by displayed name; empty when nothing of ours is there. Replit's side only, as the next. */
-  readonly proofs: Effect.Effect<ReadonlyMap<string, Proof>, SyncError>
-  /** In place of what was noted before. */
+  ) => Effect.Effect<ReadonlyArray<string | null>, SyncError>
+  /** How far all tables are proven; nothing when nothing of ours is there. Replit's side only, like the next two. */
+  readonly proofs: Effect.Effect<Proofs, SyncError>
+  /** In place of what was noted of the table before. A table whose columns in common change is forgotten by `remember`. */
   readonly noteProof: (table: TableName, proof: Proof) => Effect.Effect<void, SyncError>
+  /** Notes after how many milliseconds the next turn is due. */
+  readonly noteTurn: (inMs: number) => Effect.Effect<void, SyncError>
+}
+
+export interface Proofs {
+  /** By displayed name, in the order in which they were looked at: longest ago first. */
+  readonly of: ReadonlyMap<string, Proof>
+  /** 0 or less: a turn is due. */
+  readonly dueInMs: number
 }
 
 /**

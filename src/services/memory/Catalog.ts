@@ -57,6 +57,7 @@ export const make = (store: Store): Catalog => ({
   remember: Effect.fn("MemoryDatabase.remember")((name, remembered) =>
     step(store, () => {
       tableNamed(store, name).remembered = remembered
+      store.proofs.delete(display(name))
     })
   ),
   captured: step(
@@ -124,6 +125,7 @@ const forget = (store: Store, state: ReturnType<typeof emptyTable>): void => {
   state.history = []
   state.quarantine.clear()
   store.held.delete(display(state.schema.name))
+  store.proofs.delete(display(state.schema.name))
   const kept = store.conflicts.filter(({ table }) => display(table) !== display(state.schema.name))
   store.conflicts.splice(0, store.conflicts.length, ...kept)
 }

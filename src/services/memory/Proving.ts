@@ -23,13 +23,23 @@ export const make = (store: Store): Proving => ({
     step(store, () => {
       const { schema } = tableOf(store, table)
       const id = (key: Key) => idOfKey(schema, table.key, key)
-      const byId = new Map(hashes(store, table, { after: null, upTo: null }).map((row) => [id(row.key), row]))
+      const byId = new Map(hashes(store, table, { after: null, upTo: null }).map((row) => [id(row.key), row.hash]))
       return keys.map((key) => byId.get(id(key)) ?? null)
     })
   ),
-  proofs: step(store, () => new Map(store.proofs)),
+  proofs: step(store, (nowUs) => ({
+    of: new Map(store.proofs),
+    dueInMs: Number((store.proveAfterUs - nowUs) / 1000n)
+  })),
   noteProof: Effect.fn("MemoryDatabase.noteProof")((table, proof) =>
-    step(store, () => void store.proofs.set(display(table), proof))
+    step(store, () => {
+      // Behind all that were looked at before; nothing of a table whose capture is gone by now.
+      store.proofs.delete(display(table))
+      if (store.tables.get(display(table))?.capture != null) store.proofs.set(display(table), proof)
+    })
+  ),
+  noteTurn: Effect.fn("MemoryDatabase.noteTurn")((inMs) =>
+    step(store, (nowUs) => void (store.proveAfterUs = nowUs + BigInt(inMs) * 1000n))
   )
 })
 

@@ -23,6 +23,8 @@ export interface Store {
   readonly held: Map<string, Held>
   /** By displayed name of the table. */
   readonly proofs: Map<string, Proof>
+  /** When the next turn of the rolling proof is due. */
+  proveAfterUs: bigint
   readonly runs: Array<Run>
   /** Advisory locks: how many hold each number. */
   readonly advisory: Map<bigint, number>
@@ -105,6 +107,7 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     conflicts: [],
     held: new Map(),
     proofs: new Map(),
+    proveAfterUs: 0n,
     runs: [],
     advisory: new Map(),
     newId: () => uuid(random),

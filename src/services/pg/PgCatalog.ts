@@ -104,8 +104,9 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
       ),
 
     remember: (name, remembered) =>
-      Effect.asVoid(run(sql`update vaivem.tables
-        set contract = ${remembered?.contract ?? null},
+      Effect.asVoid(run(sql`with forgotten as (
+          delete from vaivem.proofs where table_schema = ${name.schema} and table_name = ${name.name})
+        update vaivem.tables set contract = ${remembered?.contract ?? null},
           columns = coalesce(${remembered === null ? null : JSON.stringify(remembered.columns)}::jsonb, columns)
         where table_schema = ${name.schema} and table_name = ${name.name}`)),
 

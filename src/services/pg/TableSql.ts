@@ -601,7 +601,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     hashes: (stretch: Stretch) =>
       `select to_jsonb(${tKeyTexts})::text as key, (${rowHash})::text as hash from ${t} t where ${inStretch(stretch)}`,
     /** $1… an array of texts for each key column. */
-    hashesOf: `select u.n - 1 as asked, to_jsonb(${tKeyTexts})::text as key, (${rowHash})::text as hash
+    hashesOf: `select u.n - 1 as asked, (${rowHash})::text as hash
       from ${asked} join ${t} t on ${isAsked}`,
     // ---- surveying: the table alone, nothing of ours -----------------------------------------------------------------
     copyVersions: (ranges: RangeSet) =>
