@@ -12,6 +12,7 @@ import { BenchError } from "./BenchError.ts"
 
 /** One side of a pair. */
 export interface BenchDatabase {
+  readonly name: string
   /** An ordinary role's, which owns the database. */
   readonly url: Redacted.Redacted
   /** The app: the same role. */
@@ -23,13 +24,20 @@ export interface BenchDatabase {
 export interface BenchPair extends Readonly<Record<Side, BenchDatabase>> {
   /** Fails unless `perfis` holds the same rows on both sides, so many, and nothing is pending. */
   readonly assertEqual: (rows: number) => Effect.Effect<void, BenchError | TestSqlError>
+  /** The same where nothing of ours is installed. */
+  readonly assertSame: (rows: number) => Effect.Effect<void, BenchError | TestSqlError>
+  /** Both sides' `settle`. */
+  readonly settle: Effect.Effect<void, TestSqlError>
 }
 
 export type Servers = Readonly<Record<Side, EmbeddedPostgres.EmbeddedPostgres>>
 
-/** A server for each side. */
+/** A server for each side, as they come but for what the yardstick needs: ours needs none of it. */
 export const makeServers: Effect.Effect<Servers, EmbeddedPostgresError, Scope.Scope> = Effect.all(
-  { replit: EmbeddedPostgres.make(), external: EmbeddedPostgres.make() },
+  {
+    replit: EmbeddedPostgres.make({ settings: { wal_level: "logical" } }),
+    external: EmbeddedPostgres.make({ settings: { wal_level: "logical" } })
+  },
   { concurrency: 2 }
 )
 
@@ -38,7 +46,12 @@ export const make = (servers: Servers): Effect.Effect<BenchPair, TestSqlError, S
   Effect.gen(function*() {
     const pair = yield* Effect.all({ replit: freshDatabase(servers.replit), external: freshDatabase(servers.external) })
     for (const side of sides) yield* pair[side].app.query(perfis("perfis"))
-    return { ...pair, assertEqual: (rows) => assertEqual(pair, rows) }
+    return {
+      ...pair,
+      assertEqual: (rows) => assertEqual(pair, { rows, pending: 0 }, `${contents}, ${pending} from perfis t`),
+      assertSame: (rows) => assertEqual(pair, { rows }, `${contents} from perfis t`),
+      settle: Effect.zipRight(pair.replit.settle, pair.external.settle)
+    }
   })
 
 /** The table that the older system synced, as design.md measures it. */
@@ -77,24 +90,24 @@ const freshDatabase = (server: EmbeddedPostgres.EmbeddedPostgres): Effect.Effect
     const url = Redacted.make(
       Object.assign(new URL(Redacted.value(server.url(name))), { username: name, password: name }).href
     )
-    return { url, app: yield* connect(url), settle: Effect.asVoid(query(server.url(), "checkpoint")) }
+    return { name, url, app: yield* connect(url), settle: Effect.asVoid(query(server.url(), "checkpoint")) }
   })
 
-const assertEqual = Effect.fnUntraced(function*(pair: Readonly<Record<Side, BenchDatabase>>, rows: number) {
-  const [replit, external] = yield* Effect.forEach(sides, (side) => pair[side].app.query<Contents>(contents))
-  const expected = JSON.stringify([{ ...replit?.[0], rows, pending: 0 }])
-  if (JSON.stringify(replit) === expected && JSON.stringify(external) === expected) return
-  return yield* new BenchError({
-    message: `${rows} equal rows were expected, with nothing pending. Replit: ${JSON.stringify(replit)}, `
-      + `external: ${JSON.stringify(external)}.`
-  })
-})
+const assertEqual = Effect.fnUntraced(
+  function*(
+    pair: Readonly<Record<Side, BenchDatabase>>,
+    expected: { readonly rows: number; readonly pending?: number },
+    sql: string
+  ) {
+    const [replit, external] = yield* Effect.forEach(sides, (side) => pair[side].app.query(sql))
+    const wanted = JSON.stringify([{ ...replit?.[0], ...expected }])
+    if (JSON.stringify(replit) === wanted && JSON.stringify(external) === wanted) return
+    return yield* new BenchError({
+      message: `${expected.rows} equal rows were expected, with nothing pending. Replit: ${JSON.stringify(replit)}, `
+        + `external: ${JSON.stringify(external)}.`
+    })
+  }
+)
 
-interface Contents {
-  readonly rows: number
-  readonly hash: string
-  readonly pending: number
-}
-
-const contents = `select count(*) as rows, coalesce(sum(hashtextextended(t::text, 0)), 0)::text as hash,
-  (select count(*) from perfis_changelog where not synced) as pending from perfis t`
+const contents = "select count(*) as rows, coalesce(sum(hashtextextended(t::text, 0)), 0)::text as hash"
+const pending = "(select count(*) from perfis_changelog where not synced) as pending"

@@ -73,14 +73,20 @@ export const runCommand = (
     return { run: { ms, peakBytes: yield* Ref.get(peak) }, out: out.join("") }
   }))
 
-/** Runs the service until the scope closes. Each take waits for a line of its output, which it prints per cycle. */
-export const serve = (program: Program): Effect.Effect<Queue.Dequeue<string>, BenchError, Scope.Scope> =>
+export interface Service {
+  readonly pid: number
+  /** Each take waits for a line of its output, which it prints per cycle. */
+  readonly lines: Queue.Dequeue<string>
+}
+
+/** Runs the service until the scope closes. */
+export const serve = (program: Program): Effect.Effect<Service, BenchError, Scope.Scope> =>
   Effect.gen(function*() {
     const child = yield* start(program, ["--log-level", "warning"])
     const lines = yield* Queue.unbounded<string>()
     child.stderr.pipe(process.stderr)
     Readline.createInterface(child.stdout).on("line", (line) => lines.unsafeOffer(line))
-    return lines
+    return { pid: child.pid ?? 0, lines }
   })
 
 const start = (program: Program, args: ReadonlyArray<string>) =>

@@ -1,19 +1,13 @@
 /** What a cycle costs that has nothing to do: round trips to each database, and time. */
 import { Effect, Queue } from "effect"
-import { sides } from "../../src/domain/Side.ts"
+import { label, type Side, sides } from "../../src/domain/Side.ts"
 import * as Proxy from "../support/Proxy.ts"
 import { BenchError } from "./BenchError.ts"
 import type { Servers } from "./BenchPair.ts"
 import * as BenchPairs from "./BenchPair.ts"
+import type { Figure } from "./Figure.ts"
 import { median } from "./median.ts"
 import { serve } from "./Program.ts"
-
-export interface Idle {
-  /** To each database, in a cycle; connections are open already. */
-  readonly roundTrips: Readonly<Record<"replit" | "external", number>>
-  /** From the first question to the last answer. */
-  readonly latencyMs: number
-}
 
 /** Watches the running service through two proxies, for so many cycles, with 10,000 rows on both sides. */
 export const idling = Effect.fn("idling")(function*(servers: Servers, main: string, cycles: number) {
@@ -21,7 +15,7 @@ export const idling = Effect.fn("idling")(function*(servers: Servers, main: stri
     const pair = yield* BenchPairs.make(servers)
     yield* pair.replit.app.query(BenchPairs.insert("perfis", 10_000))
     const proxies = { replit: yield* Proxy.make(pair.replit.url), external: yield* Proxy.make(pair.external.url) }
-    const lines = yield* serve({
+    const { lines } = yield* serve({
       main,
       replit: proxies.replit.url,
       external: proxies.external.url,
@@ -40,16 +34,25 @@ export const idling = Effect.fn("idling")(function*(servers: Servers, main: stri
     yield* since()
     const watched = yield* Effect.replicateEffect(Effect.zipRight(cycle, Effect.suspend(since)), cycles)
     yield* pair.assertEqual(10_000)
-    return {
-      roundTrips: {
-        replit: Math.max(...watched.map(({ replit }) => replit.length)),
-        external: Math.max(...watched.map(({ external }) => external.length))
-      },
-      latencyMs: median(watched.map((fresh) => {
-        const all = sides.flatMap((side) => fresh[side])
-        return Math.max(...all.map(({ answeredMs }) => answeredMs)) - Math.min(...all.map(({ sentMs }) => sentMs))
-      }))
-    } satisfies Idle
+    const roundTrips = (side: Side): Figure => ({
+      what: `round trips of an idle cycle to ${label(side)}`,
+      measured: String(Math.max(...watched.map((fresh) => fresh[side].length))),
+      beside: "",
+      judged: { value: Math.max(...watched.map((fresh) => fresh[side].length)), reach: { atMost: 1 } }
+    })
+    const latencyMs = median(watched.map((fresh) => {
+      const all = sides.flatMap((side) => fresh[side])
+      return Math.max(...all.map(({ answeredMs }) => answeredMs)) - Math.min(...all.map(({ sentMs }) => sentMs))
+    }))
+    return [
+      ...sides.map(roundTrips),
+      {
+        what: "an idle cycle",
+        measured: `${latencyMs.toFixed(1)} ms`,
+        beside: "first question to last answer",
+        judged: null
+      }
+    ] satisfies ReadonlyArray<Figure>
   }))
 })
 

@@ -1,22 +1,15 @@
 /** What it costs to prove that two large tables are equal, or to find what differs, beside one look at all rows by SQL. */
 import { Clock, Effect } from "effect"
+import { bytes as bytesText, count, duration } from "../../src/domain/Quantity.ts"
 import { BenchError } from "./BenchError.ts"
 import type { Servers } from "./BenchPair.ts"
 import * as BenchPairs from "./BenchPair.ts"
+import type { Figure } from "./Figure.ts"
 import { median } from "./median.ts"
 import { type Program, runCommand, runOnce } from "./Program.ts"
 
-export interface Verifying {
-  readonly rows: number
-  /** `SELECT count(*), sum(hashtext(t::text))` on the slower side. */
-  readonly yardstickMs: number
-  readonly equal: Verified
-  /** With 100 rows of them scattered. */
-  readonly different: Verified
-}
-
 /** The whole process, less one that looks at an empty table. */
-export interface Verified {
+interface Verified {
   readonly ms: number
   readonly bytes: number
 }
@@ -55,12 +48,25 @@ export const verifying = Effect.fn("verifying")(
         ms: median(all.map(({ ms }) => ms)) - emptyMs,
         bytes: median(all.map(({ bytes }) => bytes))
       })
-      return {
-        rows,
-        yardstickMs: Math.max(...yardsticks),
-        equal: of(equal),
-        different: of(different)
-      } satisfies Verifying
+      const yardstickMs = Math.max(...yardsticks)
+      const lines = (what: string, { bytes, ms }: Verified, times: number, most: number) => [
+        {
+          what: `verify, ${count(rows)} rows, ${what}`,
+          measured: duration(ms),
+          beside: `one look by SQL: ${duration(yardstickMs)}`,
+          judged: { value: ms / yardstickMs, reach: { atMost: times } }
+        },
+        {
+          what: `bytes moved by it, ${what}`,
+          measured: bytesText(bytes),
+          beside: "",
+          judged: { value: bytes, reach: { atMost: most } }
+        }
+      ]
+      return [
+        ...lines("equal", of(equal), 1.5, 100_000),
+        ...lines("100 differ", of(different), 2, 1_000_000)
+      ] satisfies ReadonlyArray<Figure>
     }))
   }
 )
