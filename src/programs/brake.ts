@@ -108,8 +108,8 @@ const look = Effect.fn("look")(function*(table: SyncedTable, limits: Limits, not
   }
   const found = { replit: none, external: none }
   for (const side of suspects) {
-    const range = { after: approved[side], upTo: glances[side].newest }
-    found[side] = yield* concernedBy(table, side, range, mayConflict(side))
+    const range = { after: approved[side], upTo: glances[side].newest, changed: true }
+    found[side] = yield* concernedBy(table, side, range, glances[side].moves > 0, mayConflict(side))
   }
   const holding = yield* holdingOf(table, limits, found, glances)
   if (sides.some((side) => isOver(limits, found[side].deletes + found[side].overwrites, holding[side].rows))) {
@@ -136,12 +136,14 @@ const concernedBy = Effect.fn("concernedBy")(function*(
   table: SyncedTable,
   side: Side,
   range: Selected,
+  anyMoved: boolean,
   mayConflict: boolean
 ) {
   const both = yield* databases
   let sum = none
   for (const phase of mayConflict ? ["deletes", "upserts"] as const : ["deletes"] as const) {
-    const only = phase === "deletes" ? { ...range, vanished: true } : range
+    // Looking for old keys of moved rows costs each claim a look at the whole queue.
+    const only = phase === "deletes" && anyMoved ? { ...range, vanished: true } : range
     yield* weigh(
       { from: both[side], to: both[opposite(side)], table, phase, only },
       ({ deletes, overwrites }) =>

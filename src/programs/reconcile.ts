@@ -60,10 +60,10 @@ export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, op
   if (first.differing.length === 0) {
     return { ...about, bytes: yield* Ref.get(bytes), replit: same, external: same } satisfies Reconciled
   }
-  const ranges = rangesOf(yield* narrow(table, first, bytes))
+  const found = yield* narrow(table, first, bytes)
   const compared = yield* Effect.all({
-    replit: compareSide(replit, external, table, ranges, options, bytes),
-    external: compareSide(external, replit, table, ranges, options, bytes)
+    replit: compareSide(replit, external, table, rangesOn(found, "replit"), options, bytes),
+    external: compareSide(external, replit, table, rangesOn(found, "external"), options, bytes)
   }, { concurrency: 2 })
   return { ...about, ...compared, bytes: yield* Ref.get(bytes) } satisfies Reconciled
 })
@@ -72,10 +72,13 @@ export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, op
 export const removeMissing = Effect.fn("removeMissing")(function*(table: SyncedTable) {
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
-  const ranges = rangesOf(yield* differing(table))
-  if (ranges.only.length === 0) return { replit: 0, external: 0 }
-  const remove = (here: Database, there: Database) =>
-    Effect.scoped(Effect.flatMap(there.digests(table, ranges), (theirs) => here.removeOnlyHere(table, ranges, theirs)))
+  const found = yield* differing(table)
+  const remove = (here: Database, there: Database) => {
+    const ranges = rangesOn(found, here.side)
+    return ranges.only.length === 0 ? Effect.succeed(0) : Effect.scoped(
+      Effect.flatMap(there.digests(table, ranges), (theirs) => here.removeOnlyHere(table, ranges, theirs))
+    )
+  }
   return { replit: yield* remove(replit, external), external: yield* remove(external, replit) }
 })
 
@@ -131,11 +134,12 @@ const compareSide = (
   here: Database,
   there: Database,
   table: SyncedTable,
-  ranges: RangeSet,
+  ranges: RangeSet & { readonly only: ReadonlyArray<number> },
   options: ReconcileOptions,
   bytes: Ref.Ref<number>
 ) =>
   Effect.scoped(Effect.gen(function*() {
+    if (ranges.only.length === 0) return same
     const theirs = yield* there.digests(table, ranges)
     const counted = Stream.tap(theirs, ({ length }) => Ref.update(bytes, (sum) => sum + length))
     return yield* here.compare(table, ranges, counted, {
@@ -151,6 +155,15 @@ const marking = (here: Side, { choices = {}, mark, winner }: ReconcileOptions) =
 }
 
 const rangesOf = ({ differing, of }: Digested) => ({ of, only: differing })
+
+/**
+ * Those where the side has rows to compare: an empty table need not be told what the other one holds. A row that came since
+ * then is pending.
+ */
+const rangesOn = ({ differing, of, ...digests }: Digested, side: Side) => ({
+  of,
+  only: differing.filter((range) => digests[side].has(range))
+})
 
 /** About 23 kB of digests from each side. */
 const firstRanges = 512

@@ -25,6 +25,20 @@ const journal = (sync: Synced, side: "replit" | "external") =>
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz)"
 
 layer(PgPair.layer, { excludeTestServices: true })("a first contact with a choice", (it) => {
+  it.scoped("leaves no history of marks where the rows came from", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas, { started: false })
+      yield* sync.replit.query("insert into notas select n, 'ours', '2024-01-01' from generate_series(1, 300) n")
+      yield* chosen(sync, {})
+      assert.lengthOf(yield* sync.replit.pending("notas"), 300)
+      yield* sync.replit.query("update notas set a = 'newer' where id = 7")
+      yield* sync.cycle
+      const changes = "select operation, id, synced from notas_changelog"
+      assert.deepStrictEqual(yield* sync.replit.query(changes), [{ operation: "UPDATE", id: 7, synced: true }])
+      assert.lengthOf(yield* sync.external.query(changes), 300)
+      yield* assertConverged(sync)
+    }))
+
   it.scoped("prefers a side's rows whatever their stamps say, and journals the losers whole", () =>
     Effect.gen(function*() {
       const sync = yield* synced({ replit: notas, external: `${notas}; alter table notas add b text` }, {
