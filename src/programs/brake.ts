@@ -20,6 +20,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import type { Allowance } from "./Allowance.ts"
 import { databases, onBoth } from "./databases.ts"
 import type { Paused, Way, Work } from "./pass.ts"
+import { sayProgress } from "./sayProgress.ts"
 import { weigh } from "./weigh.ts"
 
 /** What a cycle asks with its question: one change more than may go without a look. */
@@ -45,7 +46,10 @@ export const brake = Effect.fn("brake")(function*(
     const { table } = one
     const note = notes.find((other) => isSame(other.table, table.name))
     const looked: Looked = isLong(one)
-      ? yield* look(table, limits!, note).pipe(Effect.catchTags({ SchemaDrifted: unfit, ActionNeeded: unfit }))
+      ? yield* look(table, limits!, note).pipe(
+        Effect.catchTags({ SchemaDrifted: unfit, ActionNeeded: unfit }),
+        sayProgress(`Looking through what waits of ${display(table.name)}`)
+      )
       : { holding: null, allowances: plain(limits!) }
     if (looked.holding !== null) held.push({ table, paused: pausedOf(table, looked.holding, limits!) })
     if (looked.problem !== undefined) paused.push({ table: display(table.name), problem: looked.problem })
