@@ -20,6 +20,11 @@ export const sayProgress =
         if (progress !== null) yield* display.show(progressText(progress, yield* Clock.currentTimeMillis))
       })
       yield* Effect.addFinalizer(() => display.clear)
-      yield* Effect.forkScoped(Effect.delay(Effect.repeat(say, Schedule.spaced(display.every)), display.first))
+      // Interruptible also where `self` is not, as in what a probe cleans up: nobody could end it there.
+      yield* Effect.repeat(say, Schedule.spaced(display.every)).pipe(
+        Effect.delay(display.first),
+        Effect.interruptible,
+        Effect.forkScoped
+      )
       return yield* self
     }))

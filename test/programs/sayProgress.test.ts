@@ -54,6 +54,21 @@ describe("progress", () => {
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(shown, ["Something, 1 s", "Something, 2 s", "(clear)"])
     }))
+
+  it.effect("ends with what can't be interrupted", () =>
+    Effect.gen(function*() {
+      const { display, shown } = makeDisplay()
+      const running = yield* Effect.fork(
+        Effect.sleep("3 seconds").pipe(
+          sayProgress("Something"),
+          Effect.uninterruptible,
+          Effect.provideService(ProgressDisplay, display)
+        )
+      )
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(running)
+      assert.strictEqual(shown.at(-1), "(clear)")
+    }))
 })
 
 /** Rows on Replit, and databases that take their time for every batch and every comparison. */
