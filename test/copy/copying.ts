@@ -92,6 +92,7 @@ export const copying = Effect.fn("copying")(function*(options: CopyOptions) {
         duration((yield* Clock.currentTimeMillis) - before)
       }`
     )
+    for (const side of sides) yield* refuseOrphans(clients[side])
     yield* refuseTwiceMarked(clients[from])
   }
   const last = yield* Effect.scoped(Effect.flatMap(started(env, peak), ({ ended }) => ended))
@@ -220,6 +221,19 @@ const started = (
         (found) => Ref.update(peak, (before) => found === null ? before : Math.max(found, before ?? 0))
       ).pipe(Effect.repeat(Schedule.spaced("20 millis")))
     ))
+
+/** What a killed program had asked of a server ends, too. */
+const refuseOrphans = ({ query }: TestClient) =>
+  query(
+    `select from pg_stat_activity
+     where application_name = 'vaivem' and datname = current_database() and state <> 'idle'`
+  ).pipe(
+    Effect.repeat({ until: (found) => found.length === 0, schedule: Schedule.spaced("20 millis") }),
+    Effect.timeoutFail({
+      duration: "10 seconds",
+      onTimeout: () => new CopyError({ message: "A statement of a program that was killed 10 s ago still runs." })
+    })
+  )
 
 const refuseTwiceMarked = Effect.fnUntraced(function*({ query }: TestClient) {
   if ((yield* query("select from pg_class where oid = to_regclass('vaivem.perfis_pending')")).length === 0) return
