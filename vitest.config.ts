@@ -20,6 +20,7 @@ const longest = [
   "test/pg/PgDatabase.test.ts",
   "test/simulation/simulation.test.ts",
   "test/pg/writingMeanwhile.test.ts",
+  "test/process/copy.test.ts",
   "test/process/timeTravel.test.ts",
   "test/pg/refusals.test.ts",
   "test/pg/ids.test.ts"

@@ -11,6 +11,7 @@ import { Host } from "./cli/Host.ts"
 import { checkCommand, planCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
 import { conflictsCommand, quarantineCommand } from "./cli/journal.ts"
 import { withPlainConsole } from "./cli/plainConsole.ts"
+import { withProgressLine } from "./cli/progressLine.ts"
 import { probeCommand, runOnce, runService, setupCommand, teardownCommand } from "./cli/syncing.ts"
 import type { SyncError } from "./domain/SyncError.ts"
 import { exitCode } from "./domain/SyncError.ts"
@@ -21,13 +22,15 @@ import type { EmbeddedPostgresError } from "./services/PostgresBinaries.ts"
  * told by then, in one message on standard error.
  */
 export const run = Effect.fn("run")(function*(args: ReadonlyArray<string>) {
-  const { isTerminal, version } = yield* Host
+  const host = yield* Host
+  const { isTerminal, version } = host
   const problem = problemIn(args[2])
   if (problem !== null) return yield* Effect.as(Console.error(problem), 2)
   return yield* Command.run(command, { name: "vaivem", version, footer })(args).pipe(
     Effect.as(0),
     Effect.catchAll(tellError),
     Effect.provide(CliConfig.layer({ showBuiltIns: false, isCaseSensitive: true })),
+    withProgressLine(host),
     withPlainConsole(isTerminal)
   )
 })

@@ -49,7 +49,11 @@ const help = (...args: ReadonlyArray<string>) =>
     assert.strictEqual(code, 0)
     return printed.join("\n")
   }).pipe(
-    Effect.provideService(Host, { version: "0.0.0", isTerminal: { stdin: false, stdout: false, stderr: false } }),
+    Effect.provideService(Host, {
+      version: "0.0.0",
+      isTerminal: { stdin: false, stdout: false, stderr: false },
+      terminal: { write: () => {}, columns: () => 80 }
+    }),
     Effect.provide(NodeContext.layer)
   )
 

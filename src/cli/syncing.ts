@@ -21,6 +21,7 @@ import { supervise } from "../programs/supervise.ts"
 import type { TeardownOptions, TornDown } from "../programs/teardown.ts"
 import { teardown } from "../programs/teardown.ts"
 import { underLease } from "../programs/underLease.ts"
+import { logged, ProgressDisplay } from "../services/ProgressDisplay.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { endWith } from "./Ended.ts"
 import { Host } from "./Host.ts"
@@ -43,7 +44,11 @@ export const runService = Effect.gen(function*() {
     }.`
   )
   yield* supervise(yield* makeCycle, { interval, afterwards: yield* makeProver })
-}).pipe(Effect.provide(live))
+}).pipe(
+  Effect.provide(live),
+  // What it does is read later, if at all: a line that is written over leaves nothing to read.
+  Effect.provideService(ProgressDisplay, logged)
+)
 
 const createMissing = Options.boolean("create-missing").pipe(
   Options.withDescription("Create a table that only one side has: columns, portable defaults, primary key.")

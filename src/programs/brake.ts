@@ -20,6 +20,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import type { Allowance } from "./Allowance.ts"
 import { databases, onBoth } from "./databases.ts"
 import type { Paused, Way, Work } from "./pass.ts"
+import { sayProgress } from "./sayProgress.ts"
 import { weigh } from "./weigh.ts"
 
 /** What a cycle asks with its question: one change more than may go without a look. */
@@ -45,7 +46,10 @@ export const brake = Effect.fn("brake")(function*(
     const { table } = one
     const note = notes.find((other) => isSame(other.table, table.name))
     const looked: Looked = isLong(one)
-      ? yield* look(table, limits!, note).pipe(Effect.catchTags({ SchemaDrifted: unfit, ActionNeeded: unfit }))
+      ? yield* look(table, limits!, note).pipe(
+        Effect.catchTags({ SchemaDrifted: unfit, ActionNeeded: unfit }),
+        sayProgress(`Looking through what waits of ${display(table.name)}`)
+      )
       : { holding: null, allowances: plain(limits!) }
     if (looked.holding !== null) held.push({ table, paused: pausedOf(table, looked.holding, limits!) })
     if (looked.problem !== undefined) paused.push({ table: display(table.name), problem: looked.problem })
@@ -108,8 +112,8 @@ const look = Effect.fn("look")(function*(table: SyncedTable, limits: Limits, not
   }
   const found = { replit: none, external: none }
   for (const side of suspects) {
-    const range = { after: approved[side], upTo: glances[side].newest }
-    found[side] = yield* concernedBy(table, side, range, mayConflict(side))
+    const range = { after: approved[side], upTo: glances[side].newest, changed: true }
+    found[side] = yield* concernedBy(table, side, range, glances[side].moves > 0, mayConflict(side))
   }
   const holding = yield* holdingOf(table, limits, found, glances)
   if (sides.some((side) => isOver(limits, found[side].deletes + found[side].overwrites, holding[side].rows))) {
@@ -136,12 +140,14 @@ const concernedBy = Effect.fn("concernedBy")(function*(
   table: SyncedTable,
   side: Side,
   range: Selected,
+  anyMoved: boolean,
   mayConflict: boolean
 ) {
   const both = yield* databases
   let sum = none
   for (const phase of mayConflict ? ["deletes", "upserts"] as const : ["deletes"] as const) {
-    const only = phase === "deletes" ? { ...range, vanished: true } : range
+    // Looking for old keys of moved rows costs each claim a look at the whole queue.
+    const only = phase === "deletes" && anyMoved ? { ...range, vanished: true } : range
     yield* weigh(
       { from: both[side], to: both[opposite(side)], table, phase, only },
       ({ deletes, overwrites }) =>

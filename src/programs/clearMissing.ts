@@ -15,7 +15,6 @@ import { display } from "../domain/TableName.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { onBoth } from "./databases.ts"
 import { reconcile, removeMissing } from "./reconcile.ts"
-import { sayProgress } from "./sayProgress.ts"
 
 /** Rows of a table, side by side, that the other side lacks. */
 export interface Missing {
@@ -67,9 +66,7 @@ const find = Effect.fn("find")(function*(table: SyncedTable) {
   const captured = yield* onBoth((database) => database.capture(table, { touch, acceptPartitions: false }))
   const known = yield* onBoth((database) => database.recall(table.name))
   if (!isFirstContact(known) || sides.some((side) => captured[side].gone.length > 0)) return null
-  const { external, replit, rows } = yield* reconcile(table, { mark: false, sampleMax: 0 }).pipe(
-    sayProgress(`Comparing both sides of ${display(table.name)}`)
-  )
+  const { external, replit, rows } = yield* reconcile(table, { mark: false, sampleMax: 0 })
   return { table, total: rows, rows: { replit: replit.onlyHere, external: external.onlyHere } }
 })
 

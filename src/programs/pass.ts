@@ -14,10 +14,13 @@ import type { Applied, Database, Moved, Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import type { Allowance } from "./Allowance.ts"
+import type { PassProgress } from "./passProgress.ts"
+import { makePassProgress } from "./passProgress.ts"
 import type { Propagated, RefusedRow, Route } from "./propagate.ts"
 import { propagateCircle, propagateKeys } from "./propagate.ts"
 import { pull } from "./pull.ts"
 import { push } from "./push.ts"
+import { sayProgress } from "./sayProgress.ts"
 
 /** A table that may have something to move. */
 export interface Work {
@@ -67,6 +70,16 @@ export const pass = Effect.fn("pass")(function*(
   tally: Ref.Ref<Tally>,
   options: { readonly batchRowsMax: number }
 ) {
+  const progress = yield* makePassProgress
+  yield* moveAll(work, tally, options, progress).pipe(sayProgress(progress.look))
+})
+
+const moveAll = Effect.fn("moveAll")(function*(
+  work: ReadonlyArray<Work>,
+  tally: Ref.Ref<Tally>,
+  options: { readonly batchRowsMax: number },
+  progress: PassProgress
+) {
   const groups = parentsFirst(work.map(({ table }) => table))
   const upserts = groups.flat()
   const refused: Array<Refused> = []
@@ -89,12 +102,13 @@ export const pass = Effect.fn("pass")(function*(
       for (const side of ["replit", "external"] as const) {
         for (const bounds of boundsOf(wayOf.get(table), side)) {
           if (pendingOf.get(table)?.[side] !== true || unfit.has(table)) continue
+          yield* progress.begin(yield* database(side), table, phase)
           const moved = yield* pausing(table, tally, unfit)(
             (side === "replit" ? push : pull)(table, phase, {
               ...bounds,
               batchRowsMax: options.batchRowsMax,
               circle: phase === "upserts" ? circleOf(table, side) : [],
-              onMoved: (applied) => count(tally, side, applied)
+              onMoved: (applied, keys) => Effect.zipRight(count(tally, side, applied), progress.moved(keys))
             })
           )
           if (moved === null) continue

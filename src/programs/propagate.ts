@@ -37,8 +37,8 @@ export interface PropagateOptions {
   readonly upTo?: bigint | undefined
   /** What the brake lets through without another look; without it, anything. */
   readonly allowance?: Allowance | undefined
-  /** Told of every batch when it is through: what comes after may fail. */
-  readonly onMoved?: (applied: Applied) => Effect.Effect<void>
+  /** Told of every batch when it is through, and how many keys that were: what comes after may fail. */
+  readonly onMoved?: (applied: Applied, keys: number) => Effect.Effect<void>
 }
 
 /** What a pass over a route did. */
@@ -318,7 +318,7 @@ const once = (route: Route, request: ClaimRequest, { allowance, locks, seeds, to
       permit.use()
       yield* options.onMerged ?? Effect.void
       yield* claim.acknowledge(applied.kept)
-      yield* total.add(applied)
+      yield* total.add(applied, rows - applied.kept.length)
       const tookMs = (yield* Clock.currentTimeMillis) - startedMs - waitedMs
       yield* Effect.logDebug("Moved a batch").pipe(
         Effect.annotateLogs({ from: route.from.side, rows, bytes: applied.bytes, tookMs, waitedMs })
@@ -357,12 +357,12 @@ class Total {
     this.onMoved = onMoved
   }
 
-  add(applied: Applied): Effect.Effect<void> {
+  add(applied: Applied, keys: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       for (const name of ["inserted", "updated", "deleted", "conflicts", "bytes"] as const) {
         this.sum[name] += applied[name]
       }
-      return this.onMoved?.(applied) ?? Effect.void
+      return this.onMoved?.(applied, keys) ?? Effect.void
     })
   }
 

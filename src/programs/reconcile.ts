@@ -5,15 +5,18 @@
  * Equal rows are never shipped. Both sides count and hash their rows in ranges of their hashed keys; ranges that differ are
  * divided, until few rows are left in them, whose keys and hashes are exchanged and compared inside the databases.
  */
-import { Effect, Ref, Stream } from "effect"
+import { Clock, Effect, Ref, Stream } from "effect"
+import { amount } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { opposite } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
+import { display } from "../domain/TableName.ts"
 import type { Compared, Database, Digest, RangeSet } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { onBoth } from "./databases.ts"
+import { sayProgress } from "./sayProgress.ts"
 
 export interface Reconciled {
   /** Rows compared, per side. */
@@ -34,6 +37,8 @@ export interface ReconcileOptions {
   readonly choices?: Choices
   /** Most differing keys to name, per side. */
   readonly sampleMax: number
+  /** What it is called while somebody waits for it. */
+  readonly what?: string
 }
 
 /** What a person may say about rows that a first contact finds. */
@@ -46,6 +51,22 @@ export interface Choices {
 
 /** Compares, and marks when asked to. */
 export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, options: ReconcileOptions) {
+  const sinceMs = yield* Clock.currentTimeMillis
+  const suspects = yield* Ref.make<number | null>(null)
+  const { what = `Comparing both sides of ${display(table.name)}` } = options
+  const look = Effect.map(Ref.get(suspects), (rows) => ({
+    what: rows === null ? what : `${what}: ${amount(rows, "row")} may differ`,
+    sinceMs,
+    rows: null
+  }))
+  return yield* compareBoth(table, options, suspects).pipe(sayProgress(look))
+})
+
+const compareBoth = Effect.fn("compareBoth")(function*(
+  table: SyncedTable,
+  options: ReconcileOptions,
+  suspects: Ref.Ref<number | null>
+) {
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
   const bytes = yield* Ref.make(0)
@@ -60,10 +81,11 @@ export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, op
   if (first.differing.length === 0) {
     return { ...about, bytes: yield* Ref.get(bytes), replit: same, external: same } satisfies Reconciled
   }
-  const ranges = rangesOf(yield* narrow(table, first, bytes))
+  const found = yield* narrow(table, first, bytes)
+  yield* Ref.set(suspects, rowsToCompare(found))
   const compared = yield* Effect.all({
-    replit: compareSide(replit, external, table, ranges, options, bytes),
-    external: compareSide(external, replit, table, ranges, options, bytes)
+    replit: compareSide(replit, external, table, rangesOn(found, "replit"), options, bytes),
+    external: compareSide(external, replit, table, rangesOn(found, "external"), options, bytes)
   }, { concurrency: 2 })
   return { ...about, ...compared, bytes: yield* Ref.get(bytes) } satisfies Reconciled
 })
@@ -72,10 +94,13 @@ export const reconcile = Effect.fn("reconcile")(function*(table: SyncedTable, op
 export const removeMissing = Effect.fn("removeMissing")(function*(table: SyncedTable) {
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
-  const ranges = rangesOf(yield* differing(table))
-  if (ranges.only.length === 0) return { replit: 0, external: 0 }
-  const remove = (here: Database, there: Database) =>
-    Effect.scoped(Effect.flatMap(there.digests(table, ranges), (theirs) => here.removeOnlyHere(table, ranges, theirs)))
+  const found = yield* differing(table)
+  const remove = (here: Database, there: Database) => {
+    const ranges = rangesOn(found, here.side)
+    return ranges.only.length === 0 ? Effect.succeed(0) : Effect.scoped(
+      Effect.flatMap(there.digests(table, ranges), (theirs) => here.removeOnlyHere(table, ranges, theirs))
+    )
+  }
   return { replit: yield* remove(replit, external), external: yield* remove(external, replit) }
 })
 
@@ -112,11 +137,7 @@ const narrow = (
   bytes: Ref.Ref<number>
 ): Effect.Effect<Digested, SyncError, ReplitDb | ExternalDb> => {
   const all = Math.max(rowsIn(found.replit), rowsIn(found.external))
-  const inDiffering = Math.max(
-    ...[found.replit, found.external].map((digests) =>
-      found.differing.reduce((sum, range) => sum + (digests.get(range)?.rows ?? 0), 0)
-    )
-  )
+  const inDiffering = rowsToCompare(found)
   if (inDiffering <= fewRows || inDiffering * 2 > all || inDiffering <= found.differing.length * division) {
     return Effect.succeed(found)
   }
@@ -127,15 +148,22 @@ const narrow = (
   )
 }
 
+/** Rows of the ranges that differ, on the side that has more of them. */
+const rowsToCompare = ({ differing, external, replit }: Digested): number =>
+  Math.max(
+    ...[replit, external].map((digests) => differing.reduce((sum, range) => sum + (digests.get(range)?.rows ?? 0), 0))
+  )
+
 const compareSide = (
   here: Database,
   there: Database,
   table: SyncedTable,
-  ranges: RangeSet,
+  ranges: RangeSet & { readonly only: ReadonlyArray<number> },
   options: ReconcileOptions,
   bytes: Ref.Ref<number>
 ) =>
   Effect.scoped(Effect.gen(function*() {
+    if (ranges.only.length === 0) return same
     const theirs = yield* there.digests(table, ranges)
     const counted = Stream.tap(theirs, ({ length }) => Ref.update(bytes, (sum) => sum + length))
     return yield* here.compare(table, ranges, counted, {
@@ -151,6 +179,15 @@ const marking = (here: Side, { choices = {}, mark, winner }: ReconcileOptions) =
 }
 
 const rangesOf = ({ differing, of }: Digested) => ({ of, only: differing })
+
+/**
+ * Those where the side has rows to compare: an empty table need not be told what the other one holds. A row that came since
+ * then is pending.
+ */
+const rangesOn = ({ differing, of, ...digests }: Digested, side: Side) => ({
+  of,
+  only: differing.filter((range) => digests[side].has(range))
+})
 
 /** About 23 kB of digests from each side. */
 const firstRanges = 512

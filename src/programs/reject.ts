@@ -32,9 +32,10 @@ export const reject = Effect.fn("reject")(function*(name: TableName) {
     for (const side of sides) {
       const [from, to] = [both[side], both[opposite(side)]]
       const { changeId: upTo, overwrites } = held.holding[side]
+      const { moves } = yield* from.glance(table, 0n)
       const phases: ReadonlyArray<Phase> = overwrites > 0 ? ["deletes", "upserts"] : ["deletes"]
       for (const phase of phases) {
-        const only = { after: held.approved[side], upTo, vanished: phase === "deletes" }
+        const only = { after: held.approved[side], upTo, changed: true, vanished: phase === "deletes" && moves > 0 }
         yield* weigh({ from, to, table, phase, only }, (found) =>
           Effect.gen(function*() {
             yield* to.mark(table, found.deletes)

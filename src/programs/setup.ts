@@ -24,7 +24,6 @@ import { pair } from "./pair.ts"
 import type { Paused } from "./pass.ts"
 import type { Choices, Reconciled } from "./reconcile.ts"
 import { reconcile } from "./reconcile.ts"
-import { sayProgress } from "./sayProgress.ts"
 import { adopt, refuseTimeTravel, tokensOf } from "./timeTravel.ts"
 import { wanted } from "./wanted.ts"
 
@@ -285,9 +284,7 @@ const compareAndMark = Effect.fn("compareAndMark")(function*(
 ) {
   const winner = hadTheNewColumns(table, known)
   yield* Effect.logInfo("Comparing both sides").pipe(Effect.annotateLogs({ table: display(table.name) }))
-  return yield* reconcile(table, { mark: true, sampleMax: 0, choices, ...(winner === null ? {} : { winner }) }).pipe(
-    sayProgress(`Comparing both sides of ${display(table.name)}`)
-  )
+  return yield* reconcile(table, { mark: true, sampleMax: 0, choices, ...(winner === null ? {} : { winner }) })
 })
 
 const columnsOf = ({ shapes }: SyncedTable): Remembered["columns"] => ({

@@ -17,7 +17,6 @@ import { onBoth } from "./databases.ts"
 import { explain } from "./explain.ts"
 import type { Reconciled } from "./reconcile.ts"
 import { isEqual, reconcile } from "./reconcile.ts"
-import { sayProgress } from "./sayProgress.ts"
 import { inspectBoth } from "./setup.ts"
 import { sayHowLong, underLease } from "./underLease.ts"
 import { wanted } from "./wanted.ts"
@@ -97,9 +96,10 @@ const compareAll = Effect.fn("compareAll")(
       contracts,
       ({ found, name }, index) =>
         found._tag === "Fits"
-          ? compareTable(found.table, options).pipe(
-            sayProgress(`Comparing ${display(name)}, table ${index + 1} of ${names.length}`)
-          )
+          ? compareTable(found.table, {
+            ...options,
+            what: `Comparing ${display(name)}, table ${index + 1} of ${names.length}`
+          })
           : Effect.succeed(waiting(name, found.problem))
     )
   }
@@ -118,9 +118,9 @@ const refuseUncaptured = Effect.fn("refuseUncaptured")(function*(names: Readonly
 
 const compareTable = Effect.fn("compareTable")(function*(
   table: SyncedTable,
-  { mark, show }: { readonly mark: boolean; readonly show: number }
+  { mark, show, what }: { readonly mark: boolean; readonly show: number; readonly what: string }
 ) {
-  const reconciled = yield* reconcile(table, { mark, sampleMax: Math.max(keysMax, show) })
+  const reconciled = yield* reconcile(table, { mark, sampleMax: Math.max(keysMax, show), what })
   if (isEqual(reconciled)) return equal(table.name, reconciled)
   const differences = yield* explain(table, differencesIn(reconciled))
   const counts = (kind: Difference["kind"]) =>

@@ -262,6 +262,8 @@ export type ClaimRequest =
 export interface Selected {
   readonly after?: bigint
   readonly upTo?: bigint
+  /** Not keys that are only marked. */
+  readonly changed?: boolean
   /** Not old keys of rows that are there under another one: those are no deletes. */
   readonly vanished?: boolean
 }
@@ -661,6 +663,8 @@ export interface Glance {
   readonly allChanges: number
   /** Deletes, truncations and marks, whenever they were made: no more keys than these can have no row. */
   readonly allRemovals: number
+  /** Changed keys, whenever they were made. */
+  readonly moves: number
   /** Newest change of the queue, 0 without any. */
   readonly newest: bigint
 }

@@ -77,6 +77,13 @@ export const insert = (name: string, rows: number): string => `
     now() - n * interval '1 second', now() - n * interval '1 second', 'usuario-' || n
   from generate_series(1, ${rows}) n`
 
+/** Two new databases with nothing in them, by their owners' URLs. They are dropped when the scope closes. */
+export const makeUrls = (servers: Servers) =>
+  Effect.map(
+    Effect.all({ replit: freshDatabase(servers.replit), external: freshDatabase(servers.external) }),
+    ({ external, replit }) => ({ replit: replit.url, external: external.url })
+  )
+
 const freshDatabase = (server: EmbeddedPostgres.EmbeddedPostgres): Effect.Effect<
   BenchDatabase,
   TestSqlError,

@@ -130,7 +130,8 @@ const exitCode = (child: ChildProcess) =>
     child.once("close", (code) => resume(Effect.succeed(code)))
   })
 
-const peakBytes = (pid: number | undefined) =>
+/** Most memory that a process ever held (`VmHWM`); null without `/proc`, or when it has ended. */
+export const peakBytes = (pid: number | undefined) =>
   Effect.promise(async () => {
     // A process that has ended has no such line any more; macOS has no such file.
     const status = await Fs.readFile(`/proc/${pid}/status`, "utf8").catch(() => "")

@@ -67,13 +67,35 @@ export const braking = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* claimed({ after: newest }), ["b", "c"])
       assert.deepStrictEqual(yield* claimed({ after: newest, vanished: true }), ["b"])
       const later = yield* replit.database.glance(perfis, newest)
-      assert.deepInclude(later, { changes: 3, removals: 2, allChanges: 4, allRemovals: 3 })
+      assert.deepInclude(later, { changes: 3, removals: 2, allChanges: 4, allRemovals: 3, moves: 1 })
       assert.isTrue(later.newest > newest)
       yield* move(replit, external, perfis, "upserts")
       yield* move(replit, external, perfis, "deletes", {
         request: { _tag: "Next", phase: "deletes", after: null, rows: 10, only: { upTo: newest } }
       })
       assert.deepStrictEqual((yield* external.app.rows(perfis.name)).map(({ id }) => id), ["b", "e"])
+    }))
+
+  it.scopedLive("a claim of changes passes over what is only marked, however many that are", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { perfis, replit } = ready
+      const ids = Array.from({ length: 30 }, (_, n) => `r${n + 10}`)
+      for (const id of ids) yield* replit.app.insert(perfis.name, { id })
+      yield* settleAll(ready)
+      yield* replit.database.mark(perfis, ids.map((id) => [id]))
+      yield* replit.app.update(perfis.name, ["r25"], { nome: "mudou" })
+      yield* replit.app.remove(perfis.name, ["r38"])
+      yield* replit.app.insert(perfis.name, { id: "r99" })
+      const claimed = (phase: Phase, rows: number, only?: Selected) =>
+        Effect.map(
+          read(replit, perfis, { _tag: "Next", phase, after: null, rows, ...(only === undefined ? {} : { only }) }),
+          (found) => found.map(({ values }) => values[0])
+        )
+      assert.deepStrictEqual(yield* claimed("upserts", 2, { changed: true }), ["r25", "r99"])
+      assert.deepStrictEqual(yield* claimed("upserts", 1, { changed: true }), ["r25"])
+      assert.deepStrictEqual(yield* claimed("deletes", 2, { changed: true }), ["r38"])
+      assert.deepStrictEqual(yield* claimed("upserts", 2), ["r10", "r11"])
     }))
 
   it.scopedLive("a question counts changes as far as it says, and knows what is held", () =>

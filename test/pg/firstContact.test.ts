@@ -25,6 +25,37 @@ const journal = (sync: Synced, side: "replit" | "external") =>
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz)"
 
 layer(PgPair.layer, { excludeTestServices: true })("a first contact with a choice", (it) => {
+  it.scoped("leaves no history of marks where the rows came from", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas, { started: false })
+      yield* sync.replit.query("insert into notas select n, 'ours', '2024-01-01' from generate_series(1, 300) n")
+      yield* chosen(sync, {})
+      assert.lengthOf(yield* sync.replit.pending("notas"), 300)
+      yield* sync.replit.query("update notas set a = 'newer' where id = 7")
+      yield* sync.cycle
+      const changes = "select operation, id, synced from notas_changelog"
+      assert.deepStrictEqual(yield* sync.replit.query(changes), [{ operation: "UPDATE", id: 7, synced: true }])
+      assert.lengthOf(yield* sync.external.query(changes), 300)
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("leaves a history that goes in pieces, all of it and nothing newer", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      const history = `vaivem."${sync.schema}.notas_history"`
+      yield* sync.replit.query("insert into notas values (1, 'new')")
+      yield* sync.cycle
+      yield* sync.external.query(
+        `insert into ${history} (source_change_id, operation, k1, changed_at, origin, synced_at)
+         select n, 'UPSERT', n, '-infinity', 'replit', now() - interval '2 days' - n / 1000 * interval '1 ms'
+         from generate_series(1, 120000) n`
+      )
+      const purge = sync.external.database.purge(sync.tables, 86_400_000)
+      assert.strictEqual(yield* purge, 120_000)
+      assert.strictEqual(yield* purge, 0)
+      assert.lengthOf(yield* sync.external.query(`select from ${history}`), 1)
+    }))
+
   it.scoped("prefers a side's rows whatever their stamps say, and journals the losers whole", () =>
     Effect.gen(function*() {
       const sync = yield* synced({ replit: notas, external: `${notas}; alter table notas add b text` }, {

@@ -46,6 +46,21 @@ const journalOf = ({ servers }: MemoryPair, side: Side) =>
     (found) => found.map(({ key, lost, reason }) => `${reason} ${key.join()} ${lost?.["nome"]}`).sort()
   )
 
+describe("a first contact", () => {
+  it.effect("sends a side nothing of what it has no row to compare with", () =>
+    Effect.gen(function*() {
+      for (const side of ["replit", "external"] as const) {
+        const pair = yield* makePair()
+        for (let n = 0; n < 300; n++) yield* pair.servers[side].app.insert(perfis, profile(`r${n}`, "x"))
+        const { tables: [table] } = yield* Effect.provide(chosen({}), pair.layer())
+        const { bytes, ranges, [side]: compared } = table!.reconciled!
+        assert.deepInclude(compared, { onlyHere: 300, marked: 300 })
+        // What one side answered about its ranges; a row's key and hash would be some 15 more.
+        assert.isAtMost(bytes, 45 * ranges.different)
+      }
+    }))
+})
+
 describe("a first contact with a choice", () => {
   it.effect("goes by the table's rule and copies what one side lacks, without one", () =>
     Effect.gen(function*() {

@@ -85,7 +85,11 @@ const captured = (
         }
       }),
       Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env)))),
-      Effect.provideService(Host, { version: "0", isTerminal: { stdin: false, stdout: false, stderr: false } }),
+      Effect.provideService(Host, {
+        version: "0",
+        isTerminal: { stdin: false, stdout: false, stderr: false },
+        terminal: { write: () => {}, columns: () => 80 }
+      }),
       Effect.provide(NodeContext.layer),
       Effect.mapError((error) => new SampleError({ message: String(error) }))
     )

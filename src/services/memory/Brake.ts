@@ -24,6 +24,7 @@ export const make = (store: Store): Braking => ({
         removals: later.filter(isRemoval).length,
         allChanges: changes.length,
         allRemovals: changes.filter(isRemoval).length + pending.length - changes.length,
+        moves: changes.filter(({ was }) => was !== null).length,
         newest: pending.reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n)
       }
     })

@@ -232,6 +232,7 @@ const readClaim = (
 const isSelected = (state: TableState, { entries, id }: PendingKey, only: Selected | undefined): boolean => {
   const newest = newestChange(entries)
   return newest > (only?.after ?? -1n) && (only?.upTo === undefined || newest <= only.upTo)
+    && !(only?.changed === true && entries.every(({ operation }) => operation === "MARK"))
     && !(only?.vanished === true && state.pending.some((entry) => entry.was === id && state.rows.has(entry.id)))
 }
 

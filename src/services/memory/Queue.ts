@@ -47,12 +47,12 @@ export const stampOf = (table: SyncedTable, row: Row | null, entries: ReadonlyAr
   return text === null ? null : Timestamp.parse(text)
 }
 
-/** Moves pending entries to history, as made here and settled with the other side. */
+/** Moves pending changes to history, as made here and settled with the other side; marks, which are none, just go. */
 export const settle = (store: Store, state: TableState, settled: ReadonlyArray<Entry>, nowUs: bigint): void => {
   const done = new Set(settled)
   state.pending = state.pending.filter((entry) => !done.has(entry))
-  for (const { changeId, id } of settled) {
-    state.history.push({ id, origin: store.side, changeId, syncedAtUs: nowUs })
+  for (const { changeId, id, operation } of settled) {
+    if (operation !== "MARK") state.history.push({ id, origin: store.side, changeId, syncedAtUs: nowUs })
     state.quarantine.delete(id)
   }
 }

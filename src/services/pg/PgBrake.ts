@@ -21,6 +21,7 @@ export const make = (session: PgSession, stems: Stems): Braking => {
           removals: Number(found.removals),
           allChanges: Number(found.all_changes),
           allRemovals: Number(found.all_removals),
+          moves: Number(found.moves),
           newest: BigInt(String(found.newest))
         }
       }),

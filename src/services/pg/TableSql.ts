@@ -140,6 +140,11 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
    * nothing else does it stand for the key, or the late change would pass for the mark that was applied before.
    */
   const newestReal = "coalesce(max(p.change_id) filter (where p.operation <> 'MARK'), max(p.change_id))"
+  /**
+   * A mark is no change, so none is told when it is settled. Of the first copy of 5,000,000 rows that would be as many, half a
+   * gigabyte for a week.
+   */
+  const isChange = (alias: string) => `${alias}.operation <> 'MARK'`
   const claimColumns = [
     ...numbers.map((n) => `k${n}`),
     "change_id",
@@ -177,17 +182,17 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   /** Old keys of rows that are there under a new one. */
   const moved = `select distinct ${wass("p")} from ${pending} p
       where p.was1 is not null and exists (select from ${t} t where ${tIs("p")})`
-  const having = ({ after, upTo, vanished }: Selected) =>
-    `having ${
-      [
-        ...(after === undefined ? [] : [`${newestReal} > ${after}`]),
-        ...(upTo === undefined ? [] : [`${newestReal} <= ${upTo}`]),
-        ...(vanished === true
-          ? [`not exists (select from moved m where ${numbers.map((n) => `m.was${n} ${op(n)} p.k${n}`).join(" and ")})`]
-          : []),
-        "true"
-      ].join(" and ")
-    }`
+  /** Of a key that was looked at. */
+  const isSelected = ({ after, changed, upTo }: Selected = {}) =>
+    [
+      ...(after === undefined ? [] : [`x.change_id > ${after}`]),
+      ...(upTo === undefined ? [] : [`x.change_id <= ${upTo}`]),
+      ...(changed === true ? ["x.changed"] : []),
+      "true"
+    ].join(" and ")
+  const isNotMoved = `not exists (select from moved m where ${
+    numbers.map((n) => `m.was${n} ${op(n)} x.k${n}`).join(" and ")
+  })`
   /** Keys that are given as an array of texts for each column, $1…, with their types. */
   const given = `(select ${numbers.map((n) => `x.k${n}::${keyTypes[n - 1]} as k${n}`).join(", ")}
       from unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) as x (${numbers.map((n) => `k${n}`).join(", ")}))`
@@ -203,22 +208,21 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
   const isSettled = `exists (select from ${pending} p where ${same("p", "u")})
       and not exists (select from ${pending} p where ${same("p", "u")} and p.change_id > ${upTo})`
   /**
-   * Looks at no more than so many keys of the queue, whatever their phase, so that no statement of a claim grows with the
-   * queue; claims those of the phase, and says where to go on.
+   * Looks at no more than so many keys of the queue, whatever their phase and whether they are selected, so that no statement
+   * of a claim grows with the queue; claims those that are meant, and says where to go on.
    */
   const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string, only?: Selected) => `
     with ${only?.vanished === true ? `moved as materialized (${moved}), ` : ""}looked as materialized (
-      select x.*, row_number() over (order by ${ks("x")}) as position, exists (select from ${t} t where ${
-    tIs("x")
-  }) as there
+      select x.*, row_number() over (order by ${ks("x")}) as position,
+        case when ${isSelected(only)} then exists (select from ${t} t where ${tIs("x")}) end as there
       from (
         select ${ks("p")}, ${newestReal} as change_id, max(p.changed_at) as changed_at,
           (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces,
+          ${only?.changed === true ? "bool_or(p.operation <> 'MARK') as changed," : ""}
           ${lastWas}
         from ${pending} p ${from}
         where ${where}
         group by ${ks("p")}
-        ${only === undefined ? "" : having(only)}
         order by ${ks("p")}
         ${looked}
       ) x
@@ -226,7 +230,9 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       insert into pg_temp.vaivem_claim (n, ${claimColumns})
       select row_number() over (order by x.position), ${ks("x")}, x.change_id, x.changed_at, x.bounces,
         ${numbers.map(travellingWas).join(", ")}
-      from looked x where x.there = ${phase === "upserts"} order by x.position ${rows}
+      from looked x
+      where x.there = ${phase === "upserts"} ${only?.vanished === true ? `and ${isNotMoved}` : ""}
+      order by x.position ${rows}
       returning n, bounces, was1, ${keyTexts("vaivem_claim")} as key
     ), l as (select count(*) as looked, max(position) as position from looked)
     select (select count(*) from claimed) as rows, (select count(was1) from claimed) as moves,
@@ -361,7 +367,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     acknowledge: [
       `with gone as (delete from ${pending} p using pg_temp.vaivem_claim c where ${same("p", "c")} returning p.*)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
-       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
+       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}`,
       `delete from vaivem.quarantine q using pg_temp.vaivem_claim c where ${isHere("q")} and ${quarantineIs("c")}`,
       `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
        where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
@@ -493,7 +499,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
          delete from ${pending} p using pg_temp.vaivem_stage s
          where ${settles} and ${same("p", "s")} and p.change_id <= s.newest returning p.*)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
-       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g`,
+       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}`,
       `delete from vaivem.quarantine q using pg_temp.vaivem_stage s
        where ${settles} and ${isHere("q")} and ${quarantineIs("s")}`
     ],
@@ -554,7 +560,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         return [`create temp table vaivem_differences on commit drop as
           select ${own}, o.hash is null as only_here, exists (select from ${pending} p where ${tIs("p")}) as pending
           from ${t} t left join pg_temp.vaivem_theirs o on ${tIs("o")}
-          where ${inRanges(ranges)} and o.hash is distinct from ${rowHash}`]
+          where ${inRanges(ranges)} and (o.hash is null or o.hash <> ${rowHash})`]
       }
       return [
         `create temp table vaivem_own on commit drop as select ${own}, ${rowHash} as hash from ${t} t
@@ -571,13 +577,18 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         count(*) filter (where d.pending) as pending from pg_temp.vaivem_differences d`,
     sample: `select to_jsonb(${keyTexts("d")})::text as key, d.only_here, d.pending from pg_temp.vaivem_differences d
       order by ${ks("d")} limit $1::bigint`,
-    /** @param wins whether keys that both sides have win against the other side's marks. */
+    /**
+     * In key order, as claims read them: with 5,000,000 uuids in the order of the table, marking took 50 s instead of 26 s, and
+     * every batch touched as many pages of the queue as it had rows.
+     * @param wins whether keys that both sides have win against the other side's marks.
+     */
     markDifferences: (which: "all" | "only-here" | "different", wins: boolean) =>
       `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
       select 'MARK', ${ks("d")}, ${
         wins ? "case when d.only_here then '-infinity' else clock_timestamp() end" : "'-infinity'"
       } from pg_temp.vaivem_differences d
-      where not d.pending ${{ all: "", "only-here": "and d.only_here", different: "and not d.only_here" }[which]}`,
+      where not d.pending ${{ all: "", "only-here": "and d.only_here", different: "and not d.only_here" }[which]}
+      order by ${ks("d")}`,
     /** After the locks, in a statement of its own: what changed until then is pending, and stays. */
     lockOnlyHere: `select count(*) from (
       select from ${t} t join pg_temp.vaivem_differences d on ${tIs("d")}
@@ -664,7 +675,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         count(*) filter (where p.change_id > $1::bigint and p.operation in ('DELETE', 'TRUNCATE')) as removals,
         count(*) filter (where p.operation <> 'MARK') as all_changes,
         count(*) filter (where p.operation in ('DELETE', 'TRUNCATE', 'MARK')) as all_removals,
-        coalesce(max(p.change_id), 0)::text as newest
+        count(*) filter (where p.was1 is not null) as moves, coalesce(max(p.change_id), 0)::text as newest
       from ${pending} p`,
     /** $1 how far to count, or null. */
     countRows: `select count(*) as rows from (select from ${t} limit $1::bigint) t`,
@@ -686,7 +697,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       gone as (delete from ${pending} p using given u where ${same("p", "u")} and p.change_id <= ${upTo} returning p.*),
       told as (
         insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
-        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g),
+        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}),
       freed as (delete from vaivem.quarantine q using given u where ${isHere("q")} and ${quarantineIs("u")})
       select count(*) as keys from given`,
     dueKeys: `select to_jsonb(q.key)::text as key from vaivem.quarantine q
