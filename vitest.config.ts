@@ -21,6 +21,7 @@ const longest = [
   "test/simulation/simulation.test.ts",
   "test/pg/writingMeanwhile.test.ts",
   "test/process/timeTravel.test.ts",
+  "test/process/oldScript.test.ts",
   "test/pg/refusals.test.ts",
   "test/pg/ids.test.ts"
 ]

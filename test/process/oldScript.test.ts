@@ -301,7 +301,7 @@ layer(Pair.layer, { excludeTestServices: true })("what the old script did, and c
       assert.strictEqual(many, one)
     }))
 
-  it.scoped("13. no name and no e-mail gets into the log", () =>
+  it.scoped("13. no name and no e-mail is printed, in no log and no message", () =>
     Effect.gen(function*() {
       const { env } = yield* Pair
       yield* app(
@@ -312,7 +312,9 @@ layer(Pair.layer, { excludeTestServices: true })("what the old script did, and c
       yield* app("external", "update perfis set full_name = 'Sicrano' where id = 'p20'")
       const ended = yield* run(["--log-level", "debug", "--once"], { env })
       assert.strictEqual(ended.code, 3)
-      assert.notMatch(ended.out + ended.err, /Fulana|fulana|Beltrano|Sicrano|@/)
+      const listed = yield* run(["quarantine", "list"], { env })
+      assert.include(listed.out, "perfis_email")
+      assert.notMatch(ended.out + ended.err + listed.out, /Fulana|fulana|Beltrano|Sicrano|@/)
       yield* app("replit", "delete from perfis where id = '13a'")
       yield* once()
     }))
