@@ -655,6 +655,8 @@ export interface Glance {
   readonly allRemovals: number
   /** Newest change of the queue, 0 without any. */
   readonly newest: bigint
+  /** Transactions that have written into the queue and are open: nothing of theirs is counted. Opaque names. */
+  readonly writers: ReadonlyArray<string>
 }
 
 export interface Weighed {
@@ -664,7 +666,14 @@ export interface Weighed {
 }
 
 /** By the side whose changes they are; the rows concerned are the other side's. */
-export type Holding = Readonly<Record<Side, Concerned & { readonly changeId: bigint }>>
+export type Holding = Readonly<Record<Side, Concerned & Counted>>
+
+/** What was looked at: the newest change, how many there were but marks, and `Glance.writers`, whose changes may come later. */
+export interface Counted {
+  readonly changeId: bigint
+  readonly changes: number
+  readonly writers: ReadonlyArray<string>
+}
 
 export interface Held {
   readonly table: TableName

@@ -1,3 +1,6 @@
+-- What change ids alone don't say: which of them were given twice, before a restore and after it, and which of them were
+-- committed when the brake counted.
+
 -- A side that went back in time gives change ids again that the other side's history knows as applied: a change made after
 -- the restore passed for one of those, was acknowledged unseen, and the older row came back over it. So what stays pending is
 -- given new ids. What is no change any more is dropped, not marked: comparing marks what differs, by what a person chose.
@@ -36,3 +39,13 @@ begin
   end loop;
 end
 $fn$;
+
+-- A transaction that had written when a table was held and commits later has ids below the newest that was counted, and would
+-- pass as approved. So it is noted how many changes were counted, and which transactions were open; a hold from before is
+-- counted anew by the next cycle.
+alter table vaivem.held
+  add changes bigint not null default 0,
+  add writers text[] not null default '{}';
+update vaivem.held set held_at = null;
+comment on column vaivem.held.changes is 'Changes that were counted.';
+comment on column vaivem.held.writers is 'Transactions that had written and were open then (pg_locks.virtualtransaction).';
