@@ -15,6 +15,9 @@ import { testSettings } from "../support/TestServer.ts"
 
 vi.setConfig({ testTimeout: 120_000 })
 
+/** Every way takes some seconds of a core: `npm run test:restore` goes these, too. */
+const rarely = process.env["TEST_EVERY_RESTORE"] === undefined ? it.scopedLive.skip : it.scopedLive
+
 const perfis = "create table perfis (id text primary key, nome text, updated_at timestamptz)"
 
 const nameOf = (url: Redacted.Redacted) => new URL(Redacted.value(url)).pathname.slice(1)
@@ -190,28 +193,31 @@ describe("promise 13: a database that went back in time", () => {
       assert.deepStrictEqual(yield* rows(pair.external), ["p1 novo", "p2 novo", "p3 novo", "p4 depois"])
     }))
 
-  it.scopedLive("on both sides, to different moments, is told as well, and everything that is still there comes together", () =>
-    Effect.gen(function*() {
-      const pair = yield* started
-      const { external, replit } = pair
-      const older = yield* copyOfDatabase(replit)
-      yield* query(replit, "insert into perfis values ('p4', 'de Replit', now())")
-      yield* pair.does("--once")
-      const newer = yield* copyOfDatabase(external)
-      yield* query(external, "update perfis set nome = 'novo' where id = 'p1'; delete from perfis where id = 'p2'")
-      yield* pair.does("--once")
-      yield* restore(replit, older)
-      yield* restore(external, newer)
-      yield* pair.refuses(1, today, "--once")
-      yield* query(external, "delete from perfis where id = 'p3'")
-      yield* pair.does("setup", "--adopt")
-      yield* pair.does("--once")
-      // Only the delete that was made since is one.
-      assert.deepStrictEqual(yield* rows(replit), ["p1 antes", "p2 antes", "p4 de Replit"])
-      yield* goesOn(pair)
-    }))
+  rarely(
+    "on both sides, to different moments, is told as well, and everything that is still there comes together",
+    () =>
+      Effect.gen(function*() {
+        const pair = yield* started
+        const { external, replit } = pair
+        const older = yield* copyOfDatabase(replit)
+        yield* query(replit, "insert into perfis values ('p4', 'de Replit', now())")
+        yield* pair.does("--once")
+        const newer = yield* copyOfDatabase(external)
+        yield* query(external, "update perfis set nome = 'novo' where id = 'p1'; delete from perfis where id = 'p2'")
+        yield* pair.does("--once")
+        yield* restore(replit, older)
+        yield* restore(external, newer)
+        yield* pair.refuses(1, today, "--once")
+        yield* query(external, "delete from perfis where id = 'p3'")
+        yield* pair.does("setup", "--adopt")
+        yield* pair.does("--once")
+        // Only the delete that was made since is one.
+        assert.deepStrictEqual(yield* rows(replit), ["p1 antes", "p2 antes", "p4 de Replit"])
+        yield* goesOn(pair)
+      })
+  )
 
-  it.scopedLive("is synced from the start again after teardown", () =>
+  rarely("is synced from the start again after teardown", () =>
     Effect.gen(function*() {
       const pair = yield* started
       const backup = yield* copyOfDatabase(pair.external)
@@ -291,7 +297,7 @@ describe("promise 13: a database that was cloned", () => {
       yield* goesOn(pair)
     }))
 
-  it.scopedLive("and takes the place of its original, which is told in its turn", () =>
+  rarely("and takes the place of its original, which is told in its turn", () =>
     Effect.gen(function*() {
       const pair = yield* started
       const { external, replit } = pair
@@ -309,7 +315,8 @@ describe("promise 13: a database that was cloned", () => {
 
 describe("promise 13: a database that was replaced by an empty one", () => {
   for (const side of ["replit", "external"] as const satisfies ReadonlyArray<Side>) {
-    it.scopedLive(`is refused and left alone, no row counts as deleted, and it is filled when somebody says so (${side})`, () =>
+    const test = side === "external" ? it.scopedLive : rarely
+    test(`is refused and left alone, no row counts as deleted, and it is filled when somebody says so (${side})`, () =>
       Effect.gen(function*() {
         const pair = yield* started
         const [here, there] = [pair[side], pair[opposite(side)]]
