@@ -22,6 +22,7 @@ const longest = [
   "test/pg/writingMeanwhile.test.ts",
   "test/process/copy.test.ts",
   "test/process/timeTravel.test.ts",
+  "test/process/oldScript.test.ts",
   "test/pg/refusals.test.ts",
   "test/pg/ids.test.ts"
 ]

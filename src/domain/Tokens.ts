@@ -47,6 +47,10 @@ export const renewed = (tokens: Tokens, renewal: Renewal, nowMs: number): Tokens
   }
 }
 
+/** Whether the last renewal went through. After one that was broken off, a restore may not be told until the next has. */
+export const isRenewalDone = (tokens: Readonly<Record<Side, Tokens>>): boolean =>
+  sides.every((side) => tokens[side].next.length === 0)
+
 /** Whose past it is, and until when each side remembers. */
 export interface TimeTravel {
   readonly side: Side

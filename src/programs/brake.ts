@@ -172,7 +172,8 @@ const holdingOf = Effect.fn("holdingOf")(function*(
     const rows = concerned > limits.rows
       ? both[opposite(side)].countRows(table, largeEnough(limits, concerned))
       : Effect.succeed(0)
-    return Effect.map(rows, (rows) => ({ ...found[side], rows, changeId: glances[side].newest }))
+    const { allChanges, newest, writers } = glances[side]
+    return Effect.map(rows, (rows) => ({ ...found[side], rows, changeId: newest, changes: allChanges, writers }))
   }
   return { replit: yield* of("replit"), external: yield* of("external") } satisfies Holding
 })

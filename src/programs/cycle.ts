@@ -9,7 +9,7 @@ import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
-import { noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
+import { isRenewalDone, noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
 import type { Answer, Database, Moved } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
@@ -23,7 +23,7 @@ import { RandomId } from "./RandomId.ts"
 import type { Known, ReadyTable, SetUp } from "./setup.ts"
 import { refuseSameDatabase, setup } from "./setup.ts"
 import { idWarnings } from "./splitIds.ts"
-import { makeRenewals, refuseTimeTravel, tokensOf } from "./timeTravel.ts"
+import { makeRenewals, refuseTimeTravel, renewAfterFailure, tokensOf } from "./timeTravel.ts"
 
 export interface CycleOptions {
   /** How long retries may go on before the cycle fails with the last error. */
@@ -128,7 +128,8 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
     ? { replit: ours.tokens, external: theirs.tokens }
     : { replit: noTokens, external: noTokens }
   const asLeft = timeTravel(told) === null
-  if (asLeft && isKnown && isIdle(ours) && isIdle(theirs)) {
+  // A cycle that was broken off is ended, although nothing is left to move: only then is a restore to its middle told.
+  if (asLeft && isRenewalDone(told) && isKnown && isIdle(ours) && isIdle(theirs)) {
     return report("idle", yield* Ref.get(tally), known, answers, null)
   }
   return yield* Effect.scoped(Effect.gen(function*() {
@@ -319,15 +320,24 @@ const runOf = (startedMs: number, tally: Tally, error: SyncError | null) =>
       error: error?.message ?? null
     }))
 
-/** A failed cycle is noted in `vaivem.runs` if Replit can be reached; that it can't may be the failure itself. */
+/**
+ * A failed cycle is noted in `vaivem.runs` if Replit can be reached; that it can't may be the failure itself. What it
+ * applied before must not be undone by a restore without being told.
+ */
 const noteFailure = Effect.fn("noteFailure")(function*(startedMs: number, tally: Ref.Ref<Tally>, error: SyncError) {
   if (error._tag === "Unavailable" && error.side === "replit" || error._tag === "LeaseTaken") return
   const replit = yield* ReplitDb
-  yield* replit.finish(yield* runOf(startedMs, yield* Ref.get(tally), error)).pipe(
-    Effect.catchAll((second) =>
-      Effect.logDebug(`The failure could not be noted on ${label("replit")}`).pipe(
-        Effect.annotateLogs({ reason: second.message })
-      )
-    )
+  const moved = yield* Ref.get(tally)
+  yield* replit.finish(yield* runOf(startedMs, moved, error)).pipe(
+    tellInDebug(`The failure could not be noted on ${label("replit")}`)
   )
+  if (somethingMoved(moved)) {
+    yield* renewAfterFailure.pipe(tellInDebug("The tokens could not be renewed after the failure"))
+  }
 })
+
+const tellInDebug = (what: string) => <A, R>(self: Effect.Effect<A, SyncError, R>) =>
+  Effect.catchAll(
+    self,
+    ({ message }) => Effect.logDebug(what).pipe(Effect.annotateLogs({ reason: message }))
+  )

@@ -7,7 +7,7 @@ import { opposite, sides } from "../domain/Side.ts"
 import type { TableName } from "../domain/TableName.ts"
 import type { Phase } from "../services/Database.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
-import { heldTable } from "./approve.ts"
+import { heldTable, refuseLate } from "./approve.ts"
 import { databases } from "./databases.ts"
 import { syncedTable } from "./syncedTable.ts"
 import { underLease } from "./underLease.ts"
@@ -27,6 +27,7 @@ export const reject = Effect.fn("reject")(function*(name: TableName) {
   return yield* underLease(Effect.gen(function*() {
     const held = yield* heldTable(name)
     const table = yield* syncedTable(name)
+    yield* refuseLate(held, table)
     const both = yield* databases
     let rejected: Rejected = { deletes: 0, overwrites: 0 }
     for (const side of sides) {

@@ -20,7 +20,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import type { Clearing, Missing } from "./clearMissing.ts"
 import { clearMissing, isFirstContact } from "./clearMissing.ts"
 import { onBoth } from "./databases.ts"
-import { pair } from "./pair.ts"
+import { pair, refuseStrangers } from "./pair.ts"
 import type { Paused } from "./pass.ts"
 import type { Choices, Reconciled } from "./reconcile.ts"
 import { reconcile } from "./reconcile.ts"
@@ -79,7 +79,11 @@ export interface ReadyTable {
 /** Sets up the tables of the settings. */
 export const setup = Effect.fn("setup")(function*<R = never>(options: SetupOptions<R>) {
   const isFirst = (options.known ?? null) === null
-  if (isFirst) yield* refuseSameDatabase
+  if (options.adopt === true && options.clearing !== undefined) return yield* refuseForgotten
+  if (isFirst) {
+    yield* refuseSameDatabase
+    yield* refuseStrangers(options.adopt === true)
+  }
   const before = yield* wanted
   const created = options.createMissing ? yield* createMissing([...before.names, ...before.missing]) : []
   const { names, notes } = created.length === 0 ? before : yield* wanted
@@ -89,8 +93,8 @@ export const setup = Effect.fn("setup")(function*<R = never>(options: SetupOptio
 
   if (isFirst) {
     yield* onBoth((database) => database.install)
-    yield* pair
-    if (options.adopt === true) yield* adopt
+    yield* pair(options.adopt === true)
+    if (options.adopt === true) yield* adopt(options.choices?.prefer ?? "newest")
     else yield* refuseTimeTravel(yield* tokensOf)
   }
   const fitting = contracts.flatMap(({ found }) => found._tag === "Fits" ? [found.table] : [])
@@ -114,6 +118,12 @@ export const setup = Effect.fn("setup")(function*<R = never>(options: SetupOptio
     paused: made.flatMap((it) => "problem" in it ? [it] : []),
     warnings: [...notes, ...contracts.flatMap(({ found }) => found._tag === "Fits" ? found.warnings : [])]
   } satisfies SetUp
+})
+
+const refuseForgotten = new ActionNeeded({
+  message:
+    "--adopt and --missing delete don't go together: after a restore, a row that one side lacks may be one that it has "
+    + "forgotten. Leave --missing out, and such rows are copied; delete afterwards what is not wanted."
 })
 
 /** A table that a wildcard takes in can be left out of it, so it doesn't keep the others waiting: it only pauses. */

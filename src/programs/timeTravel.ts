@@ -3,33 +3,41 @@
  * by a copy, or synced with a clone of the other meanwhile. What it then holds as changes may be old, and what it lacks may
  * never have been deleted.
  */
-import { DateTime, Effect } from "effect"
-import { label, opposite, type Side } from "../domain/Side.ts"
+import { Clock, DateTime, Effect } from "effect"
+import { label, opposite, type Side, urlSetting } from "../domain/Side.ts"
 import { WorldRefused } from "../domain/SyncError.ts"
-import { type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
+import { type Renewal, type TimeTravel, timeTravel, type Tokens } from "../domain/Tokens.ts"
+import type { Database } from "../services/Database.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
 import { onBoth } from "./databases.ts"
 import { RandomId } from "./RandomId.ts"
 
 /** Fails with `WorldRefused` (exit code 1) and a message that says what it saw and which ways lead on. */
-export const refuseTimeTravel = (tokens: Readonly<Record<Side, Tokens>>) => {
+export const refuseTimeTravel = Effect.fnUntraced(function*(tokens: Readonly<Record<Side, Tokens>>) {
   const found = timeTravel(tokens)
-  if (found === null) return Effect.void
-  const { otherRemembersUntilMs, remembersUntilMs, side } = found
-  return new WorldRefused({
-    side,
-    sqlState: null,
-    message:
-      `The ${label(side)} database is not as the ${label(opposite(side))} one knows it: it ${
-        remembersUntilMs === null
-          ? "remembers no cycle"
-          : `remembers nothing after about ${moment(remembersUntilMs)}`
-      }${
-        otherRemembersUntilMs === null ? "" : `, and the other one was synced until ${moment(otherRemembersUntilMs)}`
-      }. It was restored to an earlier moment, replaced by a copy, or synced with a clone. Nothing was applied. `
-      + "If the URL is the wrong one, connect the right database again. Else `setup --adopt` takes both as they are and "
-      + "compares every row: what differs goes by the conflict rule, losers are kept in the conflicts, and nothing is "
-      + "deleted for being gone. Or start over: `teardown --yes`, then `setup`."
-  })
+  if (found === null) return
+  const nowMs = yield* Clock.currentTimeMillis
+  return yield* new WorldRefused({ side: found.side, sqlState: null, message: timeTravelText(found, nowMs) })
+})
+
+/** In the words of the person who restored it. Moments are those of the databases' clocks. */
+export const timeTravelText = (
+  { otherRemembersUntilMs, remembersUntilMs, side }: TimeTravel,
+  nowMs: number
+): string => {
+  const [name, other] = [label(side), label(opposite(side))]
+  const restored = remembersUntilMs === null
+    ? `${name} was restored to before its first cycle with ${other}, or replaced by a copy from then`
+    : `${name} was restored to about ${moment(remembersUntilMs, nowMs)}, or replaced by a copy from then`
+  const since = otherRemembersUntilMs === null ? "" : `, the last time at ${moment(otherRemembersUntilMs, nowMs)}`
+  return `${restored}: it knows nothing of what ${other} was synced with after that${since}. Nothing was applied. `
+    + `If ${
+      urlSetting(side)
+    } leads to the wrong database, or ${other} was synced with a clone of ${name} meanwhile, connect `
+    + "the right one again. Else `setup --adopt` takes both as they are and compares every row: what differs goes by the "
+    + "conflict rule, or as you say with `--prefer replit` or `--prefer external`; losers are kept in the conflicts, and "
+    + "nothing is deleted for being gone. Or start over: `teardown --yes`, then `setup`."
 }
 
 /** Of both sides, which have our schema installed. */
@@ -37,18 +45,49 @@ export const tokensOf = Effect.gen(function*() {
   return yield* onBoth((database) => Effect.map(database.ask({ tables: [] }), ({ tokens }) => tokens))
 })
 
-/** `setup --adopt`: both sides are what they are now, and every table is to be compared. Under the lease. */
-export const adopt = Effect.gen(function*() {
-  const found = timeTravel(yield* tokensOf)
+/**
+ * `setup --adopt`: both sides are what they are now, and every table is to be compared. Under the lease. Where a person
+ * prefers one side, what the other one has logged until now is no change that could win against it.
+ */
+export const adopt = Effect.fn("adopt")(function*(prefer: "newest" | Side) {
+  const tokens = yield* tokensOf
+  const found = timeTravel(tokens)
+  const nowMs = yield* Clock.currentTimeMillis
   const own = { replit: yield* RandomId, external: yield* RandomId }
+  const forgottenUntil = (side: Side): number | null => {
+    if (prefer === opposite(side)) return nowMs
+    return found?.side === side ? found.otherRemembersUntilMs : null
+  }
   // Until both are through, the tokens don't match: broken off anywhere, it is begun again.
   yield* onBoth((database) =>
-    database.takeAsItIs(found?.side === database.side ? found.otherRemembersUntilMs : null, {
+    database.takeAsItIs(forgottenUntil(database.side), {
       own: own[database.side],
-      peer: own[opposite(database.side)]
+      peer: own[opposite(database.side)],
+      forget: tokens[database.side].next
     })
   )
 })
+
+/**
+ * After a cycle that failed with a part of it applied: the tokens of both sides are renewed as far as they can be reached,
+ * so that a restore to the middle of it is told. Not if they don't match: that must be seen by somebody first; and not
+ * beside another copy, which renews them itself.
+ */
+export const renewAfterFailure = Effect.gen(function*() {
+  const replit = yield* ReplitDb
+  const external = yield* ExternalDb
+  const step = (database: Database, renewal: Renewal) =>
+    Effect.map(database.ask({ tables: [], renewal }), ({ tokens }) => tokens.own === renewal.own)
+  yield* Effect.scoped(Effect.gen(function*() {
+    if (!(yield* replit.lease)) return
+    const tokens = yield* tokensOf
+    if (timeTravel(tokens) !== null) return
+    const { announced, confirmed, settled, taken } = yield* makeRenewals(tokens)
+    yield* step(external, announced)
+    if (!(yield* step(replit, taken))) return
+    if (yield* step(external, confirmed)) yield* step(replit, settled)
+  }))
+}).pipe(Effect.withSpan("renewAfterFailure"))
 
 /**
  * New tokens for both sides, a step at a time; each step goes along with something that is sent anyway. A crash between any
@@ -68,4 +107,9 @@ export const makeRenewals = Effect.fnUntraced(function*(seen: Readonly<Record<Si
   } satisfies Record<string, Renewal>
 })
 
-const moment = (ms: number) => `${DateTime.formatIso(DateTime.unsafeMake(ms)).slice(0, 16).replace("T", " ")} UTC`
+/** The date only where it isn't today's. */
+const moment = (ms: number, nowMs: number) => {
+  const [date, time] = DateTime.formatIso(DateTime.unsafeMake(ms)).split("T") as [string, string]
+  const today = DateTime.formatIso(DateTime.unsafeMake(nowMs)).slice(0, 10)
+  return `${date === today ? "" : `${date} `}${time.slice(0, 5)} UTC`
+}

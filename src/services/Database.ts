@@ -180,9 +180,10 @@ export interface Changelog {
     renewal?: Renewal
   ) => Effect.Effect<number, SyncError>
   /**
-   * Forgets what was reconciled, so that every table is compared again. A side that went back in time is told when the
-   * other side's last cycle was: what it logged until then may have been synced since, and becomes marks, which lose to
-   * any real change; and its change ids begin beyond all that were ever given.
+   * Forgets what was reconciled, so that every table is compared again, and what the brake held. A side that went back in time
+   * is told when the other side's last cycle was: what it logged until then may have been synced since, and is dropped,
+   * quarantine too; comparing finds what differs. Its change ids begin beyond all that were ever given, those of changes
+   * that stay as well: the other side's history may know their old ones as applied, with rows that are forgotten here.
    */
   readonly takeAsItIs: (forgottenUntilMs: number | null, renewal: Renewal) => Effect.Effect<void, SyncError>
 }
@@ -667,6 +668,8 @@ export interface Glance {
   readonly moves: number
   /** Newest change of the queue, 0 without any. */
   readonly newest: bigint
+  /** Transactions that have written into the queue and are open: nothing of theirs is counted. Opaque names. */
+  readonly writers: ReadonlyArray<string>
 }
 
 export interface Weighed {
@@ -676,7 +679,14 @@ export interface Weighed {
 }
 
 /** By the side whose changes they are; the rows concerned are the other side's. */
-export type Holding = Readonly<Record<Side, Concerned & { readonly changeId: bigint }>>
+export type Holding = Readonly<Record<Side, Concerned & Counted>>
+
+/** What was looked at: the newest change, how many there were but marks, and `Glance.writers`, whose changes may come later. */
+export interface Counted {
+  readonly changeId: bigint
+  readonly changes: number
+  readonly writers: ReadonlyArray<string>
+}
 
 export interface Held {
   readonly table: TableName

@@ -19,8 +19,8 @@ const weigh = (from: Member, to: Member, table: SyncedTable, phase: Phase, only:
   }))
 
 const holding = (changeId: bigint): Holding => ({
-  replit: { deletes: 3, overwrites: 1, rows: 10, changeId },
-  external: { deletes: 0, overwrites: 0, rows: 0, changeId: 0n }
+  replit: { deletes: 3, overwrites: 1, rows: 10, changeId, changes: 4, writers: ["7/42"] },
+  external: { deletes: 0, overwrites: 0, rows: 0, changeId: 0n, changes: 0, writers: [] }
 })
 
 export const braking = (makePair: MakePair) => {
@@ -96,6 +96,24 @@ export const braking = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* claimed("upserts", 1, { changed: true }), ["r25"])
       assert.deepStrictEqual(yield* claimed("deletes", 2, { changed: true }), ["r38"])
       assert.deepStrictEqual(yield* claimed("upserts", 2), ["r10", "r11"])
+    }))
+
+  it.scopedLive("a glance names transactions that have written and are open, whose changes come among those that it counted", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      const { app, database } = replit
+      const idle = yield* app.begin
+      const late = yield* app.begin
+      yield* late.insert(perfis.name, { id: "b" })
+      yield* app.insert(perfis.name, { id: "a" })
+      const first = yield* database.glance(perfis, 0n)
+      assert.deepInclude(first, { changes: 1, allChanges: 1 })
+      assert.lengthOf(first.writers, 1)
+      assert.deepStrictEqual((yield* database.glance(perfis, first.newest)).writers, first.writers)
+      yield* late.commit
+      const then = yield* database.glance(perfis, first.newest)
+      assert.deepInclude(then, { changes: 0, allChanges: 2, writers: [] })
+      yield* idle.rollback
     }))
 
   it.scopedLive("a question counts changes as far as it says, and knows what is held", () =>

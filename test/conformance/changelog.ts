@@ -316,19 +316,33 @@ export const changelog = (makePair: MakePair) => {
       yield* app.insert(perfis.name, { id: "a" })
       yield* app.insert(perfis.name, { id: "b" })
       yield* app.changeKey(perfis.name, ["b"], ["c"])
+      const refused = { sqlState: "23505", message: "taken", constraint: null, blockedBy: null }
+      yield* database.quarantine(perfis, [{ key: ["a"], ...refused }])
       yield* database.takeAsItIs(Date.parse("2999-01-01"), { own: "aaaaaaaa-0000-4000-8000-000000000000" })
       assert.isNull(yield* database.recall(perfis.name))
-      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "c", "-b"])
-      const read1 = yield* read(replit, perfis, next("upserts"))
-      assert.deepStrictEqual(read1.map(({ changedAt, was }) => [changedAt, was]), [["-infinity", null], [
-        "-infinity",
-        null
-      ]])
-      const before = read1.map(({ changeId }) => changeId).reduce((x, y) => x > y ? x : y)
-      yield* app.insert(perfis.name, { id: "d" })
+      assert.deepStrictEqual(yield* waiting(replit, perfis), [])
+      assert.deepStrictEqual(yield* database.quarantined(null), [])
+    }))
+
+  it.scopedLive("of a side that is taken as it is, changes that stay get numbers that were never given, in their order", () =>
+    Effect.gen(function*() {
+      const { perfis, replit } = yield* setUp(makePair)
+      const { app, database } = replit
+      yield* app.insert(perfis.name, { id: "a" })
+      yield* app.insert(perfis.name, { id: "b" })
+      yield* app.changeKey(perfis.name, ["b"], ["c"])
+      const idsOf = Effect.map(read(replit, perfis, next("upserts")), (rows) => rows.map(({ changeId }) => changeId))
+      const before = yield* idsOf
       yield* database.takeAsItIs(Date.parse("2000-01-01"), {})
-      const [, , later] = yield* read(replit, perfis, next("upserts"))
-      assert.notStrictEqual(later!.changedAt, "-infinity")
-      assert.isTrue(later!.changeId > before)
+      assert.deepStrictEqual(yield* waiting(replit, perfis), ["a", "c", "-b"])
+      const [, moved] = yield* read(replit, perfis, next("upserts"))
+      assert.deepStrictEqual(moved!.was, ["b"])
+      const after = yield* idsOf
+      assert.isTrue(after[0]! > before[1]! && after[1]! > after[0]!)
+      yield* app.insert(perfis.name, { id: "d" })
+      const [, , later] = yield* idsOf
+      assert.isTrue(later! > after[1]!)
+      yield* database.takeAsItIs(null, {})
+      assert.deepStrictEqual(yield* idsOf, [...after, later])
     }))
 }

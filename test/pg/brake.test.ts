@@ -12,7 +12,7 @@ const brake: Limits = { rows: 50, percent: 20 }
 
 /** A table with so many rows on both sides, and the brake on. */
 const filled = Effect.fnUntraced(function*(rows: number, ddl = notas) {
-  const sync = yield* synced(ddl, { settings: { brake } })
+  const sync = yield* synced(ddl, { settings: { brake, retryFor: 0 } })
   yield* sync.replit.query(`insert into notas (id, a) select n, 'a' from generate_series(1, ${rows}) n`)
   yield* sync.cycle
   return sync
@@ -59,6 +59,35 @@ layer(PgPair.layer, { excludeTestServices: true })("the brake", (it) => {
       yield* sync.run(approve(name(sync)))
       yield* sync.cycle
       yield* assertConverged(sync)
+    }))
+
+  it.scoped("approve and reject wait for a transaction that had written before the count, and what it adds is counted anew", () =>
+    Effect.gen(function*() {
+      const sync = yield* filled(300)
+      const late = yield* sync.replit.connect
+      yield* late.query("begin")
+      yield* late.query("delete from notas where id > 200")
+      yield* sync.replit.query("delete from notas where id <= 100")
+      yield* sync.cycle
+      for (const said of [approve(name(sync)), Effect.asVoid(reject(name(sync)))]) {
+        const waits = yield* Effect.flip(sync.run(Effect.asVoid(said)))
+        assert.strictEqual(waits._tag, "Contended")
+        assert.match(waits.message, /that had written into .*notas when it was held is still open/)
+      }
+      // One that began to write later is not waited for: its changes are later ones.
+      const later = yield* sync.replit.connect
+      yield* later.query("begin")
+      yield* later.query("delete from notas where id = 150")
+      yield* late.query("commit")
+      const grown = yield* Effect.flip(sync.run(approve(name(sync))))
+      assert.strictEqual(grown._tag, "ActionNeeded")
+      assert.match(grown.message, /More changes of .*notas on Replit belong to those that were held than were counted/)
+      const again = yield* sync.cycle
+      assert.include(again.paused[0]?.problem, "200 of 300 rows of external would be deleted")
+      yield* later.query("commit")
+      yield* sync.run(approve(name(sync)))
+      assert.deepStrictEqual(moved(yield* sync.cycle), { push: { deleted: 201 }, pull: {} })
+      assert.deepStrictEqual(yield* count(sync), [99, 99])
     }))
 
   it.scoped("reject brings the rows back on both sides, and they stay", () =>

@@ -5,6 +5,7 @@
 import { Cause, Chunk, Duration, Effect, Exit, Logger, LogLevel, Random } from "effect"
 import { type Side, sides } from "../../src/domain/Side.ts"
 import type { SyncError } from "../../src/domain/SyncError.ts"
+import { isRenewalDone, timeTravel } from "../../src/domain/Tokens.ts"
 import type { Cycle, CycleReport } from "../../src/programs/cycle.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
 import type { Conflict, Database, Quarantined } from "../../src/services/Database.ts"
@@ -104,9 +105,19 @@ const aftermath = Effect.fnUntraced(function*(world: World, history: History) {
     ...differences(rows, held),
     ...(yield* leftPending(world, held)),
     ...history.problems(rows, conflicts),
+    ...(yield* strange(databases)),
     ...(restless.length > 0 ? ["Cycles go on moving rows although nobody writes."] : []),
     ...(yield* people.tryQuarantined(world, quarantined))
   ]
+})
+
+/** Nobody restored anything: each side must be as the other knows it, and no renewal left open. */
+const strange = Effect.fnUntraced(function*({ external, replit }: Readonly<Record<Side, Database>>) {
+  const tokens = {
+    replit: (yield* replit.ask({ tables: [] })).tokens,
+    external: (yield* external.ask({ tables: [] })).tokens
+  }
+  return timeTravel(tokens) === null && isRenewalDone(tokens) ? [] : ["The tokens of the two sides don't match."]
 })
 
 const differences = (rows: World_.BothRows, held: ReadonlySet<string>): ReadonlyArray<string> =>

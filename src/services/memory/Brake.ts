@@ -15,7 +15,8 @@ import { transact } from "./Transaction.ts"
 export const make = (store: Store): Braking => ({
   glance: Effect.fn("MemoryDatabase.glance")((table, after) =>
     step(store, () => {
-      const { pending } = tableOf(store, table)
+      const state = tableOf(store, table)
+      const { pending } = state
       const isRemoval = ({ operation }: Entry) => operation === "DELETE" || operation === "TRUNCATE"
       const changes = pending.filter(({ operation }) => operation !== "MARK")
       const later = changes.filter(({ changeId }) => changeId > after)
@@ -25,7 +26,8 @@ export const make = (store: Store): Braking => ({
         allChanges: changes.length,
         allRemovals: changes.filter(isRemoval).length + pending.length - changes.length,
         moves: changes.filter(({ was }) => was !== null).length,
-        newest: pending.reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n)
+        newest: pending.reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n),
+        writers: [...store.transactions].flatMap((open) => open.firstChange(state) ?? []).map(String)
       }
     })
   ),

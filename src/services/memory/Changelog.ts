@@ -80,11 +80,9 @@ export const make = (connection: Connection): Changelog => {
       step(store, (nowUs) => {
         renew(store, renewal, nowUs)
         store.proofs.clear()
-        for (const state of store.tables.values()) {
-          state.remembered = null
-          if (forgottenUntilMs !== null) forgetUntil(state, BigInt(forgottenUntilMs) * 1000n)
-        }
-        if (forgottenUntilMs !== null && nowUs > store.lastChangeId) store.lastChangeId = nowUs
+        store.held.clear()
+        for (const state of store.tables.values()) state.remembered = null
+        if (forgottenUntilMs !== null) forgetUntil(store, BigInt(forgottenUntilMs) * 1000n, nowUs)
       })
     ),
     purge: Effect.fn("MemoryDatabase.purge")((names, olderThanMs, renewal) =>

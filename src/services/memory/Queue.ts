@@ -86,9 +86,13 @@ export const dueIds = (state: TableState, nowUs: bigint): ReadonlyArray<RowId> =
     .sort(([, a], [, b]) => a.nextAttemptUs < b.nextAttemptUs ? -1 : a.nextAttemptUs > b.nextAttemptUs ? 1 : 0)
     .map(([id]) => id)
 
-/** What was logged until then is no change any more: it is compared like everything else. */
-export const forgetUntil = (state: TableState, untilUs: bigint): void => {
-  state.pending = state.pending.map((entry) =>
-    entry.changedAtUs > untilUs ? entry : { ...entry, operation: "MARK", was: null, changedAtUs: -Timestamp.infinity }
-  )
+/** What was logged until then is no change any more; the rest gets numbers that were never given before. */
+export const forgetUntil = (store: Store, untilUs: bigint, nowUs: bigint): void => {
+  if (nowUs > store.lastChangeId) store.lastChangeId = nowUs
+  for (const state of store.tables.values()) {
+    state.quarantine.clear()
+    state.pending = state.pending.flatMap((entry) =>
+      entry.changedAtUs > untilUs ? [{ ...entry, changeId: ++store.lastChangeId }] : []
+    )
+  }
 }

@@ -75,6 +75,11 @@ export class Transaction {
     return this.written.get(state) ?? new Map()
   }
 
+  /** Number of the first change of the table that this one will log when it commits; null when there is none. */
+  firstChange(state: TableState): bigint | null {
+    return this.captured.find((change) => change.state === state)?.entry.changeId ?? null
+  }
+
   row(state: TableState, id: RowId): Row | null {
     const mine = this.writes(state).get(id)
     return mine === undefined ? state.rows.get(id) ?? null : mine

@@ -22,7 +22,8 @@ export const make = (session: PgSession, stems: Stems): Braking => {
           allChanges: Number(found.all_changes),
           allRemovals: Number(found.all_removals),
           moves: Number(found.moves),
-          newest: BigInt(String(found.newest))
+          newest: BigInt(String(found.newest)),
+          writers: JSON.parse(String(found.writers))
         }
       }),
 
@@ -59,8 +60,9 @@ export const make = (session: PgSession, stems: Stems): Braking => {
 
     holdTable: (table, holding) =>
       transaction(Effect.forEach(["replit", "external"] as const, (side) => {
-        const { changeId, deletes, overwrites, rows } = holding[side]
-        return query(noteHold, [table.schema, table.name, side, String(changeId), deletes, overwrites, rows])
+        const { changeId, changes, deletes, overwrites, rows, writers } = holding[side]
+        const counted = [String(changeId), deletes, overwrites, rows, changes, writers]
+        return query(noteHold, [table.schema, table.name, side, ...counted])
       }, { discard: true })),
 
     releaseTable: (table, approve) => Effect.asVoid(query(endHold, [table.schema, table.name, approve])),
@@ -88,15 +90,16 @@ const patient = { statementTimeoutMs: 60_000 }
 const keyOf = (row: Row): Key => JSON.parse(String(row.key))
 
 const allHeld = `select h.table_schema, h.table_name, h.side, h.change_id::text as change_id, h.deletes, h.overwrites,
-    h.rows, h.approved_id::text as approved_id,
+    h.rows, h.changes, to_jsonb(h.writers)::text as writers, h.approved_id::text as approved_id,
     to_char(h.held_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as since
   from vaivem.held h order by h.table_schema, h.table_name, h.side`
 
 const noteHold = `insert into vaivem.held as h
-    (table_schema, table_name, side, change_id, deletes, overwrites, rows, held_at)
-  values ($1, $2, $3, $4::bigint, $5::bigint, $6::bigint, $7::bigint, clock_timestamp())
+    (table_schema, table_name, side, change_id, deletes, overwrites, rows, changes, writers, held_at)
+  values ($1, $2, $3, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8::bigint, $9::text[], clock_timestamp())
   on conflict (table_schema, table_name, side) do update set change_id = excluded.change_id,
-    deletes = excluded.deletes, overwrites = excluded.overwrites, rows = excluded.rows, held_at = excluded.held_at`
+    deletes = excluded.deletes, overwrites = excluded.overwrites, rows = excluded.rows, changes = excluded.changes,
+    writers = excluded.writers, held_at = excluded.held_at`
 
 const endHold = `update vaivem.held h set held_at = null,
     approved_id = case when $3::boolean then greatest(h.change_id, h.approved_id) else h.approved_id end
@@ -113,7 +116,9 @@ const heldOf = (rows: ReadonlyArray<Row>): ReadonlyArray<Held> =>
       changeId: BigInt(String(of(side).change_id)),
       deletes: Number(of(side).deletes),
       overwrites: Number(of(side).overwrites),
-      rows: Number(of(side).rows)
+      rows: Number(of(side).rows),
+      changes: Number(of(side).changes),
+      writers: JSON.parse(String(of(side).writers))
     })
     return {
       table: { schema: String(row.table_schema), name: String(row.table_name) },

@@ -42,7 +42,10 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
     install: migrate(session, migrations),
 
     identity: Effect.gen(function*() {
-      const there = yield* session.query("select to_regclass('vaivem.pairs') is not null as there")
+      // A schema of that name that isn't ours may have a table of this name.
+      const there = yield* session.query(
+        "select to_regclass('vaivem.pairs') is not null and to_regclass('vaivem.migrations') is not null as there"
+      )
       if (there[0]?.there !== "t") return null
       const rows = yield* run(sql<Row>`select side, id, peer, confirmed from vaivem.pairs`)
       const row = rows[0]

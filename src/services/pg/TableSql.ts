@@ -675,7 +675,13 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         count(*) filter (where p.change_id > $1::bigint and p.operation in ('DELETE', 'TRUNCATE')) as removals,
         count(*) filter (where p.operation <> 'MARK') as all_changes,
         count(*) filter (where p.operation in ('DELETE', 'TRUNCATE', 'MARK')) as all_removals,
-        count(*) filter (where p.was1 is not null) as moves, coalesce(max(p.change_id), 0)::text as newest
+        count(*) filter (where p.was1 is not null) as moves,
+        coalesce(max(p.change_id), 0)::text as newest,
+        -- Whoever took a change id keeps this lock to its end.
+        (select coalesce(jsonb_agg(distinct l.virtualtransaction), '[]') from pg_locks l
+         where l.locktype = 'relation' and l.relation = ${text(pending)}::regclass and l.mode = 'RowExclusiveLock'
+           and l.database = (select d.oid from pg_database d where d.datname = current_database())
+           and l.pid is distinct from pg_backend_pid())::text as writers
       from ${pending} p`,
     /** $1 how far to count, or null. */
     countRows: `select count(*) as rows from (select from ${t} limit $1::bigint) t`,
