@@ -13,7 +13,7 @@ const { version }: { readonly version: string } = createRequire(import.meta.url)
 const host = Layer.succeed(Host, {
   version,
   isTerminal: { stdin: process.stdin.isTTY, stdout: process.stdout.isTTY, stderr: process.stderr.isTTY },
-  terminal: { write: (text) => void process.stderr.write(text), columns: () => process.stderr.columns ?? 80 }
+  terminal: { write: (text) => void process.stderr.write(text), columns: () => process.stderr.columns || 80 }
 })
 
 // Whoever reads our output may go away at any time (`| head`); the sync goes on.
