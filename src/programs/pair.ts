@@ -44,7 +44,12 @@ export const pairProblem = (known: Identities): string | null => {
     if (replit.peer === external.id && external.peer === replit.id) return null
     return paired("external")
   }
-  if (replit !== null && replit.confirmed) return paired("replit")
+  if (replit !== null && replit.confirmed) {
+    return `${
+      paired("replit")
+    } (If this pair was synced with EXTERNAL_CAPTURE=timestamp, nothing is in external that could tell: `
+      + "set that again, or run `teardown --yes` to go on with triggers.)"
+  }
   if (external !== null) return paired("external")
   return null
 }

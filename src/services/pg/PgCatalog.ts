@@ -152,7 +152,13 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
   }
 }
 
-const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
+/**
+ * Who asks what a catalog holds: the tables' owner, who is to sync them, one who only reads, or one who syncs rows and may
+ * do nothing else.
+ */
+export type By = "owner" | "reader" | "writer"
+
+export const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
   Effect.scoped(Effect.gen(function*() {
     const query = yield* session.reserve
     yield* query("select 1")
@@ -189,12 +195,8 @@ interface WireCaptured {
 }
 
 /** What a wildcard of `SYNC_TABLES` means here. Asked before anything of ours is installed, so it is no function in `sql/`. */
-const list = Effect.fn("list")(function*(
-  session: PgSession,
-  schemas: ReadonlyArray<string>,
-  by: "owner" | "reader"
-) {
-  const rows = yield* session.query(listing, [schemas, by === "owner"])
+export const list = Effect.fn("list")(function*(session: PgSession, schemas: ReadonlyArray<string>, by: By) {
+  const rows = yield* session.query(listing, [schemas, by === "owner", by === "writer"])
   return rows.map((row): Listed => ({
     name: { schema: String(row.schema), name: String(row.name) },
     problem: row.problem ?? null
@@ -206,6 +208,8 @@ const listing = `
     case
       when $2 and not pg_has_role(c.relowner, 'USAGE') then 'belongs to another role'
       when not has_table_privilege(c.oid, 'SELECT') then 'may not be read by this role'
+      when $3 and not (has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'UPDATE')
+        and has_table_privilege(c.oid, 'DELETE')) then 'may not be written by this role'
       when not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) then 'has no primary key'
       when c.relpersistence <> 'p' then 'is unlogged, so that a crash empties it'
       when c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
@@ -226,6 +230,7 @@ interface WireShape {
   readonly kind: string | null
   readonly owned: boolean
   readonly readable: boolean
+  readonly writable: boolean
   readonly partition: boolean
   readonly inherits: boolean
   readonly hidden_rows: boolean
@@ -257,11 +262,7 @@ interface WireShape {
   readonly rules: ReadonlyArray<string> | null
 }
 
-const inspect = Effect.fn("inspect")(function*(
-  session: PgSession,
-  names: ReadonlyArray<TableName>,
-  by: "owner" | "reader"
-) {
+export const inspect = Effect.fn("inspect")(function*(session: PgSession, names: ReadonlyArray<TableName>, by: By) {
   const rows = yield* session.transaction(
     session.query(inspection, [names.map(({ schema }) => schema), names.map(({ name }) => name)])
   )
@@ -302,7 +303,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   fingerprint: ""
 })
 
-const unfit = (session: PgSession, name: TableName, wire: WireShape, by: "owner" | "reader"): string | null => {
+const unfit = (session: PgSession, name: TableName, wire: WireShape, by: By): string | null => {
   const table = display(name)
   const where = `the ${label(session.side)} database`
   if (wire.kind === null) return `Table ${table} does not exist in ${where}.`
@@ -315,9 +316,17 @@ const unfit = (session: PgSession, name: TableName, wire: WireShape, by: "owner"
     return `Role ${session.target.user} may not read ${table} in ${where}. Run as its owner: GRANT SELECT ON ${table} TO `
       + `${session.target.user};`
   }
+  if (by === "writer" && !(wire.readable && wire.writable)) {
+    return `Role ${session.target.user} may not read and write ${table} in ${where}. Run as its owner: `
+      + `GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO ${session.target.user};`
+  }
   if (by === "owner" && !wire.owned) {
     return `Table ${table} in ${where} belongs to another role. Triggers need ownership: connect as its owner, or run as `
       + `its owner: ALTER TABLE ${table} OWNER TO ${session.target.user};`
+  }
+  if (wire.hidden_rows && by === "writer" && !wire.owned) {
+    return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. Connect as a role with `
+      + "BYPASSRLS, or as the table's owner."
   }
   if (wire.hidden_rows) {
     return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. `
@@ -336,6 +345,8 @@ const inspection = `
     'kind', c.relkind,
     'owned', pg_has_role(c.relowner, 'USAGE'),
     'readable', has_schema_privilege(s.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT'),
+    'writable', has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'UPDATE')
+      and has_table_privilege(c.oid, 'DELETE'),
     'partition', c.relispartition,
     'inherits', c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)),
     'hidden_rows', c.relrowsecurity and row_security_active(c.oid),
@@ -415,7 +426,7 @@ const inspection = `
   order by n.position`
 
 /** Columns, defaults that mean something elsewhere, primary key, unique and check constraints; no foreign keys. */
-const describe = Effect.fn("describe")(function*(session: PgSession, name: TableName) {
+export const describe = Effect.fn("describe")(function*(session: PgSession, name: TableName) {
   const rows = yield* session.transaction(session.query(
     `with target as (
        select c.oid from pg_class c join pg_namespace s on s.oid = c.relnamespace where s.nspname = $1 and c.relname = $2
