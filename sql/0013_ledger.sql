@@ -21,6 +21,7 @@ create table vaivem.ledger_tables (
   table_schema text not null,
   table_name text not null,
   key_columns text[] not null,
+  stamp text,
   fingerprint text not null,
   storage text not null,
   contract text,
@@ -214,7 +215,14 @@ begin
   )
   select coalesce(jsonb_agg(n.change_id), '[]') into changes from noted n;
   insert into vaivem.ledger_conflicts
-  select c.* from jsonb_populate_recordset(null::vaivem.ledger_conflicts, p_conflicts) c;
+  select c.* from jsonb_populate_recordset(null::vaivem.ledger_conflicts, p_conflicts) c
+  -- What a foreign key took along is a loser only if it wasn't synced.
+  where c.reason <> 'cascade' or exists (
+    select from vaivem.ledger_tables t where t.table_schema = c.table_schema and t.table_name = c.table_name and (
+      exists (select from vaivem.ledger_pending p where p.table_id = t.id and p.key = c.key)
+      or extract(epoch from c.lost_stamp) * 1000000 >= t.low_us and not exists (
+        select from vaivem.ledger_seen s where s.table_id = t.id and s.key = c.key
+          and s.stamp_us = (extract(epoch from c.lost_stamp) * 1000000)::bigint)));
   return jsonb_build_object('changes', changes,
     'conflicts', (select coalesce(jsonb_agg(c -> 'id'), '[]') from jsonb_array_elements(p_conflicts) c));
 end

@@ -238,6 +238,7 @@ const asStranger = Effect.fnUntraced(function*(external: Member, schema: string,
     ...external,
     database,
     url: role.url,
+    serviceWaits: until(Effect.map((yield* connect(role.url)).query(waiting), (rows) => rows.length > 0)),
     pending: (table) =>
       Effect.map(
         ledger.query<{ change: string }>(

@@ -115,6 +115,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           seedSql: (other) => stems.sqlOf(other),
           look: () => Effect.void,
           isElsewhere: false,
+          beforeMerge: () => Effect.void,
           commit: (tx) => tx.commit()
         })),
 

@@ -624,6 +624,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       from ${t} t where ${inRanges(within)} group by 1`,
     copyKeys: (ranges: RangeSet) => `copy (select 0, ${tKeys} from ${t} t where ${inRanges(ranges)}) to stdout`,
     inRanges,
+    applies,
     tIs,
     same,
     asMounted: { pending, history },

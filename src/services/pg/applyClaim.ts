@@ -23,6 +23,8 @@ export interface Queue {
   readonly look: (tx: Transaction) => Effect.Effect<void, SyncError>
   /** No trigger writes into it: what changes meanwhile is found by counting what was written. */
   readonly isElsewhere: boolean
+  /** When keys are judged, before anything is written. */
+  readonly beforeMerge: (tx: Transaction) => Effect.Effect<void, SyncError>
   readonly commit: (tx: Transaction, sql: TableSql) => Effect.Effect<void, SyncError>
 }
 
@@ -53,6 +55,7 @@ export const applyClaim = (
       }))
     yield* options.turn ?? Effect.void
     const kept = yield* judge(tx, sql, claim, options, queue)
+    yield* queue.beforeMerge(tx)
     const { beforeTriggers, rules } = table.shapes[session.side]
     const guarded = beforeTriggers.length + rules.length > 0
     const counted = guarded || queue.isElsewhere
@@ -229,12 +232,14 @@ const merge = Effect.fn("merge")(function*(
   // Tangled rows are written twice, so the statements' counts say nothing of updates.
   const unapplied = Number(result("unapplied")?.rows[0]?.["rows"] ?? 0)
   const expected = result("expected")?.rows[0]
+  // Rows that came along were not among those that are expected.
+  const own = { ...written, inserted: count("inserted") }
   return {
     ...written,
     updated: (untangled ? Number(result("toUpdate")?.rows[0]?.["updated"]) : written.updated) + count("moved"),
     raced: result("raced")?.rows[0]?.raced === "t",
-    dropped: untangled ? unapplied || null : droppedRows(expected, written),
-    miscounted: untangled ? unapplied > 0 : isMiscounted(expected, { ...written, inserted: count("inserted") })
+    dropped: untangled ? unapplied || null : droppedRows(expected, own),
+    miscounted: untangled ? unapplied > 0 : isMiscounted(expected, own)
   } satisfies Merged
 })
 

@@ -29,6 +29,13 @@ export interface LedgerTable {
   readonly sweptAgoMs: number | null
 }
 
+export interface Waiting {
+  readonly stamp: string | null
+  /** Decimal text. */
+  readonly lowUs: string
+  readonly keys: Json
+}
+
 export interface Next {
   readonly looked: number
   readonly last: Key
@@ -98,6 +105,17 @@ export const make = (session: PgSession) => {
         (rows) => new Map(rows.map(tableOf))
       ),
 
+    /** What isn't synced yet of captured tables, by displayed name: the stamps that may be unseen, and pending keys. */
+    waitingIn: (names: ReadonlyArray<TableName>): Effect.Effect<ReadonlyMap<string, Waiting>, SyncError> =>
+      Effect.map(
+        query(waiting, [names.map(({ schema }) => schema), names.map(({ name }) => name)]),
+        (rows) =>
+          new Map(rows.map((row) => [
+            display({ schema: String(row.table_schema), name: String(row.table_name) }),
+            { stamp: row.stamp ?? null, lowUs: String(row.low_us), keys: String(row.keys) }
+          ]))
+      ),
+
     /** Takes in what a scan found; see `vaivem.ledger_scanned`. */
     scanned: (name: TableName, found: Json | null, lowUs: bigint | null, areChanges: boolean) =>
       Effect.asVoid(
@@ -154,6 +172,11 @@ const scanned = `select t.id, t.table_schema, t.table_name, t.low_us::text as lo
     select count(*) as rows,
       coalesce(sum(${versionHash("s.key", "s.stamp_us")}), 0)::text as hash
     from vaivem.ledger_seen s where s.table_id = t.id and s.newest and s.stamp_us >= t.low_us) s`
+
+const waiting = `select distinct t.table_schema, t.table_name, t.stamp, t.low_us::text as low_us,
+    (select coalesce(jsonb_agg(distinct p.key), '[]') from vaivem.ledger_pending p where p.table_id = t.id)::text as keys
+  from unnest($1::text[], $2::text[]) as a (schema, name)
+  join vaivem.ledger_tables t on t.table_schema = a.schema and t.table_name = a.name`
 
 const tableOf = (row: Row): readonly [string, LedgerTable] => [
   display({ schema: String(row.table_schema), name: String(row.table_name) }),

@@ -184,9 +184,9 @@ const capture = Effect.fn("capture")(function*(
   const captured = { adopted: null, fingerprint: print.fingerprint, gone: [] }
   if (before?.same_key === "t") {
     yield* query(
-      `update vaivem.ledger_tables set fingerprint = $2, storage = $3, captured_at = clock_timestamp(),
-         contract = case when $4::boolean then null else contract end where id = $1`,
-      [before.id, print.fingerprint, print.storage, isRewritten(String(before.storage), print.storage)]
+      `update vaivem.ledger_tables set fingerprint = $2, storage = $3, stamp = $4, captured_at = clock_timestamp(),
+         contract = case when $5::boolean then null else contract end where id = $1`,
+      [before.id, print.fingerprint, print.storage, table.stamp, isRewritten(String(before.storage), print.storage)]
     )
     return { ...captured, dropped: 0 } satisfies Captured
   }
@@ -215,10 +215,10 @@ const capture = Effect.fn("capture")(function*(
     ])
     yield* query(
       `with made as (
-         insert into vaivem.ledger_tables (table_schema, table_name, key_columns, fingerprint, storage, low_us)
-         values ($1, $2, $3::text[], $4, $5, $6::bigint) returning id)
+         insert into vaivem.ledger_tables (table_schema, table_name, key_columns, stamp, fingerprint, storage, low_us)
+         values ($1, $2, $3::text[], $4, $5, $6, $7::bigint) returning id)
        select id from made`,
-      [name.schema, name.name, table.key, print.fingerprint, print.storage, String(lowUs)]
+      [name.schema, name.name, table.key, table.stamp, print.fingerprint, print.storage, String(lowUs)]
     )
     yield* query(
       `select vaivem.ledger_scanned(t.id, $3::jsonb, null, false) from vaivem.ledger_tables t

@@ -20,6 +20,7 @@ import type { PgSession, Row, Transaction } from "../pg/PgSession.ts"
 import type { Stems } from "../pg/Stems.ts"
 import type { TableSql } from "../pg/TableSql.ts"
 import { bouncesMax } from "../pg/TableSql.ts"
+import { journalCascades } from "./cascades.ts"
 import type { Json, Ledger } from "./Ledger.ts"
 import * as Mount from "./Mount.ts"
 import { prints } from "./prints.ts"
@@ -131,6 +132,7 @@ export const make = (
           }),
         look: (tx) => lookAtStaged(tx, sql, ledger, table),
         isElsewhere: true,
+        beforeMerge: (tx) => journalCascades(tx, sql, ledger),
         commit: (tx) => commit(tx, sql, ledger, table)
       })
     }),

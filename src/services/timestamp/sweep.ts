@@ -32,10 +32,11 @@ export const sweep = Effect.fn("sweep")(function*(
 ) {
   const external: Side = { session, sql: stems.readingSqlOf(table) }
   const ours: Side = { session: ledger.session, sql: yield* replit.sqlOf(table) }
+  const since = (yield* ledger.session.query("select extract(epoch from clock_timestamp())::text as now"))[0]!.now
   const first = yield* digestBoth(external, ours, table, firstRanges, { of: 1, only: null })
   const isEmpty = rowsIn(first.external) === 0
   const ranges = first.differing.length === 0 ? null : yield* narrow(external, ours, table, first)
-  yield* note(external, ours, ledger, table, ranges, isEmpty)
+  yield* note(external, ours, ledger, table, ranges, { isEmpty, since: String(since) })
 })
 
 interface Digested {
@@ -90,11 +91,10 @@ const note = Effect.fnUntraced(function*(
   ledger: Ledger,
   { name }: SyncedTable,
   ranges: RangeSet | null,
-  isEmpty: boolean
+  { isEmpty, since }: { readonly isEmpty: boolean; readonly since: string }
 ) {
   const id = yield* ledger.idOf(name)
   yield* Effect.scoped(Effect.gen(function*() {
-    const since = (yield* session.query("select clock_timestamp()::text as now"))[0]!.now
     const tx = yield* session.begin({ ...patient, table: name, script: ranges === null ? [] : [sql.makeTheirs] })
     if (ranges !== null) {
       // Read to its end before the first look at Replit's rows.
@@ -128,11 +128,11 @@ const isCaptured = (sql: TableSql) =>
   } and v.contract is not null and v.fingerprint = vaivem.fingerprint(v.table_schema, v.table_name)
       and not exists (select from vaivem.missed m where m.table_schema = v.table_schema and m.table_name = v.table_name))`
 
-/** $1 the ledger's table, $2 since when. A key may be pending already as one that was changed before it was deleted. */
+/** $1 the ledger's table, $2 since when, in seconds. A key may be pending already: changed before it was deleted. */
 const noteDeletes = (sql: TableSql, ranges: RangeSet) => `
   with noted as (
     insert into vaivem.ledger_pending (table_id, operation, key, changed_at)
-    select $1, 'DELETE', ${sql.tKeyTexts}, $2::timestamptz from ${sql.t} t
+    select $1, 'DELETE', ${sql.tKeyTexts}, to_timestamp($2::float8) from ${sql.t} t
     where ${isCaptured(sql)} and ${sql.inRanges(ranges)}
       and not exists (select from pg_temp.vaivem_theirs o where ${sql.tIs("o")})
       and not exists (select from ${sql.pending} p where ${sql.tIs("p")})
