@@ -1,27 +1,399 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
-import { assertConverged, moved, PgPair, synced } from "../support/PgPair.ts"
+import { Effect, Fiber } from "effect"
+import { approve } from "../../src/programs/approve.ts"
+import { listConflicts, restoreConflict } from "../../src/programs/conflicts.ts"
+import { makeCycle } from "../../src/programs/cycle.ts"
+import { discardQuarantine } from "../../src/programs/quarantine.ts"
+import { reject } from "../../src/programs/reject.ts"
+import { setup } from "../../src/programs/setup.ts"
+import { splitIds } from "../../src/programs/splitIds.ts"
+import { teardown } from "../../src/programs/teardown.ts"
+import { verify } from "../../src/programs/verify.ts"
+import { catalogDump } from "../support/catalogDump.ts"
+import {
+  alone,
+  assertConverged,
+  moved,
+  nothing,
+  PgPair,
+  type Synced,
+  synced,
+  type SyncedOptions
+} from "../support/PgPair.ts"
+import { asAdmin, connect, freshDatabaseOf, query } from "../support/TestPostgres.ts"
 
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz default now())"
 
+const stranger = (ddl: Parameters<typeof synced>[0], options: SyncedOptions = {}) =>
+  synced(ddl, { ...options, capture: "timestamp" })
+
+/** Rows 1 to `rows` on both sides, old enough for no scan to look at. */
+const withRows = Effect.fnUntraced(function*(rows: number, options: SyncedOptions = {}) {
+  const sync = yield* stranger(notas, options)
+  yield* sync.replit.query(`insert into notas select n, 'inicio', '2024-01-01' from generate_series(1, ${rows}) n`)
+  yield* sync.cycle
+  return sync
+})
+
+const journaled = (sync: Synced) =>
+  Effect.map(
+    sync.run(listConflicts({ table: sync.tables[0]!, limit: 20 })),
+    (found) => found.map(({ lost, lostSide, reason }) => `${lostSide} ${reason}: ${lost?.["a"] ?? "deleted"}`)
+  )
+
+const verified = (sync: Synced, repair = false) =>
+  Effect.map(
+    sync.run(Effect.flatMap(makeCycle, (cycle) => verify(cycle, { repair, dryRun: false, show: 10 }))),
+    ({ tables }) => tables[0]!
+  )
+
+const approves = (sync: Synced) => sync.run(Effect.asVoid(approve({ schema: sync.schema, name: "notas" })))
+const rejects = (sync: Synced) => sync.run(Effect.asVoid(reject({ schema: sync.schema, name: "notas" })))
+
 layer(PgPair.layer, { excludeTestServices: true })("an external database on which nothing is installed", (it) => {
-  it.scoped("takes and gives inserts, updates and deletes", () =>
+  it.scoped("takes and gives inserts, updates, deletes and changed keys, and its catalog stays as it was", () =>
     Effect.gen(function*() {
-      const sync = yield* synced(notas, { capture: "timestamp" })
-      yield* sync.replit.query("insert into notas (id, a) values (1, 'um'), (2, 'dois'), (3, 'três')")
+      const sync = yield* stranger(notas, { started: false })
+      const admin = yield* connect(asAdmin(sync.external.url))
+      const before = yield* catalogDump(admin.query)
+      yield* sync.cycle
+      yield* sync.replit.query("insert into notas (id, a) values (1, 'um'), (2, 'dois'), (3, 'três'), (4, 'quatro')")
       yield* sync.external.query("insert into notas (id, a) values (11, 'onze'), (12, 'doze'), (13, 'treze')")
-      assert.deepStrictEqual(moved(yield* sync.cycle), { push: { inserted: 3 }, pull: { inserted: 3 } })
+      assert.deepStrictEqual(moved(yield* sync.cycle), { push: { inserted: 4 }, pull: { inserted: 3 } })
       yield* assertConverged(sync)
       yield* sync.replit.query(
-        "update notas set a = 'UM', updated_at = now() where id = 1; delete from notas where id = 2"
+        "update notas set a = 'UM', updated_at = now() where id = 1; delete from notas where id = 2; update notas set id = 40 where id = 4"
       )
       yield* sync.external.query(
-        "update notas set a = 'ONZE', updated_at = now() where id = 11; delete from notas where id in (3, 12)"
+        "update notas set a = 'ONZE', updated_at = now() where id = 11; delete from notas where id in (3, 12); "
+          + "update notas set id = 130, updated_at = now() where id = 13"
       )
-      assert.deepStrictEqual(moved(yield* sync.cycle), {
-        push: { updated: 1, deleted: 1 },
-        pull: { updated: 1, deleted: 2 }
+      const report = moved(yield* sync.cycle)
+      assert.deepInclude(report.pull, { updated: 1, inserted: 1, deleted: 3 })
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* catalogDump(admin.query), before)
+    }))
+
+  it.scoped("copies at a first contact, by the conflict rule, what either side has", () =>
+    Effect.gen(function*() {
+      const sync = yield* stranger(notas, { started: false })
+      yield* sync.replit.query(
+        "insert into notas values (1, 'r', '2024-02-01'), (2, 'r', '2024-01-01'), (3, 'r', now())"
+      )
+      yield* sync.external.query("insert into notas values (1, 'e', '2024-01-01'), (2, 'e', now()), (4, 'e', null)")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(
+        (yield* sync.external.query<{ a: string }>("select a from notas order by id")).map(({ a }) => a),
+        [
+          "r",
+          "e",
+          "r",
+          "e"
+        ]
+      )
+      assert.sameMembers(yield* journaled(sync), ["external conflict: e", "replit conflict: r"])
+    }))
+
+  it.scoped("a conflict is decided by the stamps, the loser is journaled, and comes back by restore", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(2)
+      yield* sync.replit.query("update notas set a = 'replit', updated_at = now() + interval '1 second' * (2 - id)")
+      yield* sync.external.query("update notas set a = 'external', updated_at = now() + interval '1 second' * (id - 1)")
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      const values = sync.external.query<{ a: string }>("select a from notas order by id")
+      assert.deepStrictEqual(yield* values, [{ a: "replit" }, { a: "external" }])
+      assert.sameMembers(yield* journaled(sync), ["external conflict: external", "replit conflict: replit"])
+      for (const { id } of yield* sync.run(listConflicts({ limit: 2 }))) yield* sync.run(restoreConflict(id))
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* values, [{ a: "external" }, { a: "replit" }])
+      assert.lengthOf(yield* journaled(sync), 4)
+    }))
+
+  it.scoped("a commit that comes late is found within the window, and later by verify", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3, { settings: { externalWindow: "10 minutes" } })
+      const late = yield* sync.external.connect
+      yield* late.query("begin; update notas set a = 'tarde', updated_at = now() - interval '9 minutes' where id = 1")
+      yield* late.query("insert into notas values (4, 'tarde', now() - interval '9 minutes')")
+      yield* sync.external.query("update notas set a = 'cedo', updated_at = now() where id = 2")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { updated: 1 } })
+      yield* late.query("commit")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { updated: 1, inserted: 1 } })
+      yield* assertConverged(sync)
+      yield* sync.external.query(
+        "update notas set a = 'tarde demais', updated_at = now() - interval '1 hour' where id = 3"
+      )
+      assert.deepStrictEqual(moved(yield* sync.cycle), nothing)
+      assert.deepInclude(yield* verified(sync), { outcome: "different", different: 1 })
+      assert.deepInclude(yield* verified(sync, true), { outcome: "equal" })
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.replit.query("select a from notas where id = 3"), [{ a: "tarde demais" }])
+    }))
+
+  it.scoped("an update that leaves the stamp is seen by verify alone, and an insert with an old one by its key", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3)
+      yield* sync.external.query(
+        "update notas set a = 'às escondidas' where id = 1; insert into notas values (9, 'velha', null)"
+      )
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { inserted: 1 } })
+      assert.deepInclude(yield* verified(sync), { outcome: "different", different: 1 })
+      yield* verified(sync, true)
+      // As at a first contact: neither side's version is known to be newer, and a tie goes to Replit; the other one is kept.
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* journaled(sync), ["external conflict: às escondidas"])
+    }))
+
+  it.scoped("a trigger that overwrites the stamp of what arrives has its version back once", () =>
+    Effect.gen(function*() {
+      const sync = yield* stranger({
+        replit: notas,
+        external: `${notas};
+          create function agora() returns trigger language plpgsql as $$
+            begin new.updated_at := clock_timestamp(); new.a := upper(new.a); return new; end $$;
+          create trigger agora before insert or update on notas for each row execute function agora()`
       })
+      yield* sync.replit.query("insert into notas values (1, 'um', '2024-01-01'), (2, 'dois', now())")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.replit.query("select a from notas order by id"), [{ a: "UM" }, { a: "DOIS" }])
+      yield* sync.replit.query("update notas set a = 'outro' where id = 1")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* journaled(sync), [])
+    }))
+
+  it.scoped("what was changed since the scan is found under the locks", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3)
+      const app = yield* sync.external.connect
+      yield* app.query("begin; update notas set a = 'external', updated_at = now() + interval '1 hour' where id = 1")
+      yield* sync.replit.query("update notas set a = 'replit', updated_at = now() where id < 3")
+      const cycle = yield* Effect.fork(sync.cycle)
+      yield* sync.external.serviceWaits
+      yield* app.query("commit")
+      assert.deepStrictEqual(moved(yield* Fiber.join(cycle)), { ...nothing, push: { updated: 1 } })
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { updated: 1, conflicts: 1 } })
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* journaled(sync), ["replit conflict: replit"])
+    }))
+
+  it.scoped("a row that the app inserts while it arrives is a conflict, not a bad row", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(1)
+      const app = yield* sync.external.connect
+      yield* app.query("begin; insert into notas values (2, 'external', now())")
+      yield* sync.replit.query("insert into notas values (2, 'replit', now() + interval '1 hour')")
+      const cycle = yield* Effect.fork(sync.cycle)
+      yield* sync.external.serviceWaits
+      yield* app.query("commit")
+      const { quarantined } = yield* Fiber.join(cycle)
+      assert.strictEqual(quarantined, 0)
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* journaled(sync), ["external conflict: external"])
+    }))
+
+  it.scoped("a row that one side refuses waits in quarantine, either way, and discard takes the other side's", () =>
+    Effect.gen(function*() {
+      const sync = yield* stranger({
+        replit: `${notas}; alter table notas add check (a <> 'proibido em replit')`,
+        external: `${notas}; alter table notas add check (a <> 'proibido em external')`
+      })
+      yield* sync.replit.query("insert into notas (id, a) values (1, 'proibido em external'), (2, 'sim')")
+      yield* sync.external.query("insert into notas (id, a) values (3, 'proibido em replit'), (4, 'sim')")
+      const report = yield* sync.cycle
+      assert.deepStrictEqual(moved(report), {
+        push: { inserted: 1, quarantined: 1 },
+        pull: { inserted: 1, quarantined: 1 }
+      })
+      assert.strictEqual(report.quarantined, 2)
+      // A row that only one side has for that is neither deleted nor sent again.
+      assert.deepStrictEqual(moved(yield* sync.cycle).pull, { quarantined: 1 })
+      yield* sync.external.query("update notas set a = 'agora sim', updated_at = now() where id = 3")
+      yield* sync.replit.query("update notas set a = 'agora sim', updated_at = now() where id = 1")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { push: { inserted: 1 }, pull: { inserted: 1 } })
+      yield* assertConverged(sync)
+      yield* sync.external.query("update notas set a = 'proibido em replit', updated_at = now() where id = 4")
+      yield* sync.cycle
+      const [refused] = yield* sync.external.database.quarantined(null)
+      yield* sync.run(discardQuarantine(refused!.id))
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.external.query("select a from notas where id = 4"), [{ a: "sim" }])
+      assert.include(yield* journaled(sync), "external discard: proibido em replit")
+    }))
+
+  it.scoped("many deletes are held by the brake: approve lets them through, reject brings the rows back", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(200, { settings: { brake: { rows: 50, percent: 20 } } })
+      for (const [first, say] of [[1, approves], [101, rejects]] as const) {
+        yield* sync.external.query(`delete from notas where id between ${first} and ${first + 59}`)
+        const { paused } = yield* sync.cycle
+        assert.deepInclude(paused[0], { table: `${sync.schema}.notas`, held: true })
+        assert.include(paused[0]!.problem, "60 of ")
+        yield* sync.cycle
+        yield* say(sync)
+        const done = moved(yield* sync.cycle)
+        assert.deepStrictEqual(
+          done,
+          say === approves ? { ...nothing, pull: { deleted: 60 } } : { ...nothing, push: { inserted: 60 } }
+        )
+        yield* assertConverged(sync)
+      }
+    }))
+
+  it.scoped("a table that is found empty is held, whatever the brake's setting", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3)
+      for (const say of [rejects, approves]) {
+        yield* sync.external.query("truncate notas")
+        const { paused } = yield* sync.cycle
+        assert.deepInclude(paused[0], { held: true })
+        assert.include(paused[0]!.problem, "never taken at its word")
+        yield* sync.external.query("insert into notas (id, a) values (99, 'nova')")
+        assert.lengthOf((yield* sync.cycle).paused, 1)
+        assert.lengthOf(yield* sync.replit.rows("notas"), 3)
+        yield* sync.external.query("delete from notas where id = 99")
+        yield* sync.cycle
+        yield* say(sync)
+        yield* sync.cycle
+        yield* assertConverged(sync)
+        assert.lengthOf(yield* sync.replit.rows("notas"), say === rejects ? 3 : 0)
+      }
+    }))
+
+  it.scoped("a crash between external's commit and the ledger costs nothing", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3)
+      const settle = "function vaivem.ledger_settle(integer, jsonb)"
+      yield* sync.replit.query(
+        "update notas set a = 'replit', updated_at = now() + interval '1 hour'; insert into notas values (4, 'replit', now())"
+      )
+      yield* sync.external.query("update notas set a = 'external', updated_at = now() where id = 1")
+      yield* sync.replit.query(`alter ${settle} rename to ledger_settle_away`)
+      yield* Effect.exit(sync.cycle)
+      assert.lengthOf(yield* sync.external.rows("notas"), 4)
+      yield* sync.replit.query(`alter ${settle.replace("settle(", "settle_away(")} rename to ledger_settle`)
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* journaled(sync), ["external conflict: external"])
+    }))
+
+  it.scoped("a commit that external refuses leaves nothing in the ledger", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(2)
+      const admin = yield* connect(asAdmin(sync.external.url))
+      yield* sync.external.query("update notas set a = 'external', updated_at = now() where id = 1")
+      yield* sync.replit.query("update notas set a = 'replit', updated_at = now() + interval '1 hour' where id = 1")
+      const holding = yield* sync.external.connect
+      yield* holding.query("begin; select from notas where id = 1 for update")
+      const cycle = yield* Effect.fork(Effect.exit(sync.cycle))
+      yield* sync.external.serviceWaits
+      yield* admin.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'vaivem' and wait_event_type = 'Lock' and datname = current_database()"
+      )
+      yield* holding.query("rollback")
+      yield* Fiber.join(cycle)
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* journaled(sync), ["external conflict: external"])
+    }))
+
+  it.scoped("an idle cycle writes neither rows nor what is known of them", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3)
+      yield* sync.external.query("update notas set a = 'novo', updated_at = now()")
+      yield* sync.cycle
+      yield* sync.cycle
+      const written = () =>
+        sync.replit.query(
+          `select xmin::text, ctid::text from vaivem.ledger_seen union all
+           select low_us::text, fingerprint from vaivem.ledger_tables order by 1, 2`
+        )
+      const before = yield* written()
+      const rows = sync.external.query("select xmin::text, ctid::text from notas order by id")
+      const asTheyWere = yield* rows
+      assert.strictEqual((yield* sync.cycle).outcome, "idle")
+      assert.deepStrictEqual(yield* written(), before)
+      assert.deepStrictEqual(yield* rows, asTheyWere)
+    }))
+
+  it.scoped("keys are compared as rarely as EXTERNAL_SWEEP_EVERY says, and by verify", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(10, { settings: { externalSweepEvery: "1 hour" } })
+      yield* sync.cycle
+      yield* sync.external.query("delete from notas where id = 1")
+      assert.deepStrictEqual(moved(yield* sync.cycle), nothing)
+      assert.deepInclude(yield* verified(sync), { outcome: "unproven", unproven: 1 })
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { deleted: 1 } })
       yield* assertConverged(sync)
     }))
+
+  it.scoped("a row that Replit's triggers did not log is not taken for one that was deleted on external", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3)
+      yield* sync.replit.query(
+        "alter table notas disable trigger user; insert into notas values (4, 'sem registro', now())"
+      )
+      yield* sync.cycle
+      yield* assertConverged(sync)
+      assert.lengthOf(yield* sync.external.rows("notas"), 4)
+    }))
+
+  it.scoped("a column that is added on both sides is compared, and one whose type changes", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(3)
+      yield* sync.replit.query("alter table notas add column b integer default 1")
+      yield* sync.external.query("alter table notas add column b integer default 2")
+      yield* sync.cycle
+      yield* sync.cycle
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("what can't be done without anything installed is said, with the way out", () =>
+    Effect.gen(function*() {
+      const sync = yield* stranger(`${notas}; create table semdata (id serial primary key)`, {
+        tables: ["notas", "semdata"],
+        started: false
+      })
+      const error = yield* Effect.flip(sync.cycle)
+      assert.include(error.message, "has no stamp column \"updated_at\"")
+      assert.include(error.message, "EXTERNAL_CAPTURE=timestamp")
+      const good = yield* withRows(1)
+      const keep = setup({ createMissing: false, strict: true, choices: { missing: "keep" } })
+      assert.include((yield* Effect.flip(good.run(keep))).message, "rows can't be left on one side")
+      assert.include((yield* Effect.flip(good.run(splitIds([])))).message, "ids can't be split")
+    }))
+
+  it.scoped("another external database, or one with triggers, is refused, and teardown leads on", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(2)
+      const other = yield* freshDatabaseOf("external")
+      yield* query(other, `create schema ${sync.schema}; ${notas.replace("notas", `${sync.schema}.notas`)}`)
+      const elsewhere = yield* synced("select", {
+        schema: sync.schema,
+        tables: ["notas"],
+        capture: "timestamp",
+        started: false
+      }).pipe(Effect.provideService(PgPair, { ...(yield* PgPair), external: other }))
+      const refused = yield* Effect.flip(elsewhere.cycle)
+      assert.strictEqual(refused._tag, "ActionNeeded")
+      assert.include(refused.message, "Use the URL of the old one")
+      yield* sync.cycle
+      // The same pair by triggers.
+      const triggers = yield* synced("select", { schema: sync.schema, tables: ["notas"], started: false })
+      assert.include((yield* Effect.flip(triggers.cycle)).message, "EXTERNAL_CAPTURE=timestamp")
+      yield* sync.run(teardown({ table: null, confirm: () => Effect.succeed(true) }))
+      yield* triggers.cycle
+      assert.include((yield* Effect.flip(sync.cycle)).message, "vaivem is installed in the external database")
+      yield* triggers.run(teardown({ table: null, confirm: () => Effect.succeed(true) }))
+      const again = yield* withRows(2)
+      yield* again.cycle
+      yield* assertConverged(again)
+    }).pipe(alone))
 })

@@ -90,7 +90,9 @@ const statement = `
          exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)), ';' order by c.oid))
      from pg_class c join pg_namespace s on s.oid = c.relnamespace
      where s.nspname = any ($3::text[]) and c.relkind in ('r', 'p') and not c.relispartition) as listing,
-    to_regclass('vaivem.migrations') is not null as installed,
+    -- Not by to_regclass, which this role's rights there may not be enough for.
+    exists (select from pg_class c join pg_namespace s on s.oid = c.relnamespace
+      where s.nspname = 'vaivem' and c.relname = 'migrations') as installed,
     (extract(epoch from clock_timestamp()) * 1000000)::bigint::text as now_us,
     -- A current transaction number without taking one.
     pg_snapshot_xmax(pg_current_snapshot())::text as snapshot`
