@@ -99,6 +99,8 @@ export interface Hello {
   readonly readOnly: boolean
   /** May create a schema in this database (needed by the first `setup` only). */
   readonly mayCreateSchema: boolean
+  /** May make temporary tables, which every batch needs. */
+  readonly mayCreateTemporary: boolean
 }
 
 export type Inspected =

@@ -168,7 +168,8 @@ export const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
       extract(epoch from clock_timestamp()) * 1000 as now_ms,
       coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as tls,
       pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on' as read_only,
-      has_database_privilege(current_database(), 'CREATE') as may_create`)
+      has_database_privilege(current_database(), 'CREATE') as may_create,
+      has_database_privilege(current_database(), 'TEMPORARY') as may_temporary`)
     const afterMs = yield* Clock.currentTimeMillis
     const row = rows[0]!
     return {
@@ -182,7 +183,8 @@ export const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
       latencyMs: afterMs - beforeMs,
       clockOffsetMs: Math.round(Number(row.now_ms) - (beforeMs + afterMs) / 2),
       readOnly: row.read_only === "t",
-      mayCreateSchema: row.may_create === "t"
+      mayCreateSchema: row.may_create === "t",
+      mayCreateTemporary: row.may_temporary === "t"
     } satisfies Hello
   }))
 
@@ -251,6 +253,7 @@ interface WireShape {
     | null
   readonly key: ReadonlyArray<string> | null
   readonly key_constraint: string | null
+  readonly leading_columns: ReadonlyArray<string> | null
   readonly unique_columns: ReadonlyArray<string> | null
   readonly self_referencing: boolean
   readonly parents: ReadonlyArray<TableName> | null
@@ -294,6 +297,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   key: wire.key ?? [],
   keyConstraint: wire.key_constraint,
   selfReferencing: wire.self_referencing,
+  leadingColumns: wire.leading_columns ?? [],
   uniqueColumns: wire.unique_columns ?? [],
   parents: wire.parents ?? [],
   sequences: (wire.sequences ?? []).map(({ column, name, schema }) => ({ column, name: { schema, name } })),
@@ -389,6 +393,10 @@ const inspection = `
       from pg_index i cross join unnest(i.indkey) with ordinality as k (attnum, position)
       join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
       where i.indrelid = c.oid and i.indisprimary and k.position <= i.indnkeyatts),
+    'leading_columns', (
+      select jsonb_agg(distinct a.attname) from pg_index i
+      join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+      where i.indrelid = c.oid and i.indisvalid and i.indpred is null),
     'key_constraint', (select o.conname from pg_constraint o where o.conrelid = c.oid and o.contype = 'p'),
     'self_referencing', exists (
       select from pg_constraint o where o.conrelid = any (${withPartitions}) and o.contype = 'f' and ${pointsAt} = c.oid),

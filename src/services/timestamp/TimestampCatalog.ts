@@ -47,6 +47,7 @@ export const make = (
     }),
 
     identity: Effect.gen(function*() {
+      yield* refuseInstalled((yield* prints(session, [], [])).isInstalled)
       if (!(yield* ledger.isInstalled)) return null
       const row = (yield* query("select * from vaivem.ledger"))[0]
       yield* refuseAnother(row, session.target)
