@@ -3,6 +3,8 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** Tests that need a PostgreSQL server or the built program. The rest must not: `npx vitest run --project unit` starts none. */
 const pg = ["test/pg/**/*.test.ts", "test/process/**/*.test.ts", "test/main.test.ts"]
+/** What takes minutes, and is not part of `npm test`: `npm run test:timestamp`. */
+const timestamp = ["test/timestamp/**/*.test.ts"]
 
 /** The longest first, or one of the two workers ends up alone with them. */
 class LongestFirst extends BaseSequencer {
@@ -36,9 +38,13 @@ export default defineConfig({
     hookTimeout: 60_000,
     sequence: { sequencer: LongestFirst },
     projects: [
-      { extends: true, test: { name: "unit", include: ["test/**/*.test.ts"], exclude: pg } },
+      { extends: true, test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [...pg, ...timestamp] } },
       // Loading the modules anew for each file takes 2 to 4 s of a core; these tests share nothing but servers anyway.
-      { extends: true, test: { name: "pg", include: pg, globalSetup: "test/support/globalSetup.ts", isolate: false } }
+      { extends: true, test: { name: "pg", include: pg, globalSetup: "test/support/globalSetup.ts", isolate: false } },
+      {
+        extends: true,
+        test: { name: "timestamp", include: timestamp, globalSetup: "test/support/globalSetup.ts", isolate: false }
+      }
     ]
   }
 })

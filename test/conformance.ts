@@ -3,6 +3,7 @@
  * property that can't be said here is not part of the contract.
  */
 import { describe } from "@effect/vitest"
+import { afterAll, beforeEach } from "vitest"
 import { applying } from "./conformance/applying.ts"
 import { braking } from "./conformance/braking.ts"
 import { catalog } from "./conformance/catalog.ts"
@@ -22,9 +23,26 @@ export { ddl, tables } from "./conformance/Pair.ts"
  * Registers the suite; every test makes its own pair.
  *
  * @param makeReady the same, with all tables set up already, where that is much work: `setUp` finds it done.
+ * @param except titles of tests that a form can't pass, with the reason: what its documentation says that it doesn't do.
  */
-export const suite = (name: string, makePair: MakePair, makeReady = makePair) => {
+export const suite = (
+  name: string,
+  makePair: MakePair,
+  makeReady = makePair,
+  except: Readonly<Record<string, string>> = {}
+) => {
   describe(`${name} is a Database`, () => {
+    beforeEach((context) => {
+      const reason = except[context.task.name]
+      if (reason !== undefined) context.skip(reason)
+    })
+    afterAll((suite) => {
+      const all = new Set(
+        suite.tasks.flatMap((task) => task.type === "suite" ? task.tasks.map((test) => test.name) : [])
+      )
+      const unknown = Object.keys(except).filter((title) => !all.has(title))
+      if (unknown.length > 0) throw new Error(`No test has these titles: ${unknown.join("; ")}`)
+    })
     describe("catalog", () => {
       catalog(makePair)
     })

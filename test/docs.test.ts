@@ -65,7 +65,9 @@ const commands = (text: string): ReadonlyArray<string> => {
 
 describe("README", () => {
   it("names every setting, in the settings table", () => {
-    const settings = [...new Set(read("src/services/SyncConfig.ts").match(/(?<=")(SYNC_[A-Z_]+|[A-Z_]+_URL)(?=")/g))]
+    const settings = [
+      ...new Set(read("src/services/SyncConfig.ts").match(/(?<=")(SYNC_[A-Z_]+|EXTERNAL_[A-Z_]+|[A-Z_]+_URL)(?=")/g))
+    ]
     const told = firstCells(section(readme, "Settings"))
     assert.isAbove(settings.length, 10)
     assert.sameMembers(told.filter((cell) => cell.startsWith("`")), settings.map((name) => `\`${name}\``))

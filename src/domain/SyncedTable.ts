@@ -48,6 +48,8 @@ export interface TableShape {
    * stronger lock, and their values may be passed on from row to row.
    */
   readonly uniqueColumns: ReadonlyArray<string>
+  /** Columns that some usable index begins with. */
+  readonly leadingColumns: ReadonlyArray<string>
   /** Tables that a foreign key of this one points at, itself left out. */
   readonly parents: ReadonlyArray<TableName>
   /** A foreign key of the table points at itself: rows that point at each other should travel in one batch. */

@@ -44,6 +44,9 @@ export const parse = (text: string): Either.Either<Brake, string> => {
   return Either.right({ rows: Number(rows), percent: Number(percent) })
 }
 
+/** For a table that is empty all at once: nothing goes without a person. */
+export const nothingGoes: Limits = { rows: 0, percent: 0 }
+
 /** `parse` reads it. */
 export const brakeText = (brake: Brake): string =>
   brake === null ? "off" : `${brake.rows} ${brake.rows === 1 ? "row" : "rows"}, ${brake.percent} %`

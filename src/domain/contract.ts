@@ -29,6 +29,8 @@ export interface TableRules {
   readonly stamp: string
   /** Whether the person named the stamp column: then it must be there. */
   readonly stampNamed: boolean
+  /** Whether changes are found by the stamp (`EXTERNAL_CAPTURE=timestamp`): then it must be there, too. */
+  readonly stampNeeded?: boolean
 }
 
 /** Compares two shapes of one table. */
@@ -162,7 +164,13 @@ const renaming = (table: string, replit: ReadonlyArray<string>, external: Readon
 }
 
 const stampProblem = (table: string, shapes: Readonly<Record<Side, TableShape>>, rules: TableRules): string | null => {
-  if (!rules.stampNamed) return null
+  if (!rules.stampNamed) {
+    return rules.stampNeeded === true && usableStamp(shapes, rules.stamp) === null
+      ? `Table ${table} has no stamp column "${rules.stamp}" (timestamp with or without time zone) on both sides, and with `
+        + "EXTERNAL_CAPTURE=timestamp changes are found by it. Name another column in SYNC_STAMP, or leave the table out of "
+        + "SYNC_TABLES."
+      : null
+  }
   for (const side of ["replit", "external"] as const) {
     const column = columnOf(shapes[side], rules.stamp)
     if (column === undefined) {

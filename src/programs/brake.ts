@@ -6,7 +6,7 @@
  * cycle's one question), how many of them may take something away, and which rows that would really concern.
  */
 import { Effect } from "effect"
-import { brakeText, concernedText, isOver, largeEnough, type Limits } from "../domain/brake.ts"
+import { brakeText, concernedText, isOver, largeEnough, type Limits, nothingGoes } from "../domain/brake.ts"
 import { list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
@@ -35,23 +35,28 @@ export const brake = Effect.fn("brake")(function*(
   const { brake: limits } = yield* SyncConfig
   const replit = yield* ReplitDb
   const rows = sides.flatMap((side) => answers[side].tables)
+  const isEmptied = (table: SyncedTable) => rows.some((row) => row.emptied && isSame(row.name, table.name))
+  const limitsOf = (table: SyncedTable) => isEmptied(table) ? nothingGoes : limits
   const isLong = ({ table }: Work) =>
-    limits !== null && rows.some((row) => isSame(row.name, table.name) && row.waiting > limits.rows)
+    isEmptied(table)
+    || (limits !== null && rows.some((row) => isSame(row.name, table.name) && row.waiting > limits.rows))
   const flagged = rows.filter(({ held }) => held).map(({ name }) => display(name))
   const notes = flagged.length > 0 || work.some(isLong) ? yield* replit.held : []
   const held: Array<{ readonly table: SyncedTable; readonly paused: Paused }> = []
   const paused: Array<Paused> = []
   const ways = new Map<SyncedTable, Way>()
-  for (const one of limits === null ? [] : work) {
+  for (const one of work) {
     const { table } = one
+    const limits = limitsOf(table)
+    if (limits === null) continue
     const note = notes.find((other) => isSame(other.table, table.name))
     const looked: Looked = isLong(one)
-      ? yield* look(table, limits!, note).pipe(
+      ? yield* look(table, limits, note).pipe(
         Effect.catchTags({ SchemaDrifted: unfit, ActionNeeded: unfit }),
         sayProgress(`Looking through what waits of ${display(table.name)}`)
       )
-      : { holding: null, allowances: plain(limits!) }
-    if (looked.holding !== null) held.push({ table, paused: pausedOf(table, looked.holding, limits!) })
+      : { holding: null, allowances: plain(limits) }
+    if (looked.holding !== null) held.push({ table, paused: pausedOf(table, looked.holding, limits) })
     if (looked.problem !== undefined) paused.push({ table: display(table.name), problem: looked.problem })
     const approved = looked.problem === undefined ? note?.approved ?? null : null
     ways.set(table, { approved, allowances: looked.allowances, withoutDeletes: false })
@@ -80,11 +85,9 @@ export const brake = Effect.fn("brake")(function*(
 })
 
 /** Why a table is held and what to do: the same words as long as it lasts, so that a service says them once. */
-export const heldProblem = (table: string, holding: Holding, limits: string): string => {
+export const heldProblem = (table: string, holding: Holding, why: string): string => {
   const what = sides.flatMap((side) => concernedText(holding[side], label(opposite(side))) ?? [])
-  return `${table} is held: ${
-    list(what)
-  } by one cycle, more than SYNC_BRAKE allows (${limits}). Nothing of it is synced `
+  return `${table} is held: ${list(what)} by one cycle, ${why}. Nothing of it is synced `
     + `until you say \`approve ${table}\`, which lets these changes through, or \`reject ${table}\`, which brings the rows `
     + "back from the other side."
 }
@@ -185,7 +188,13 @@ const plain = ({ rows }: Limits): NonNullable<Way["allowances"]> => ({
 
 const pausedOf = (table: SyncedTable, holding: Holding, limits: Limits): Paused => ({
   table: display(table.name),
-  problem: heldProblem(display(table.name), holding, brakeText(limits)),
+  problem: heldProblem(
+    display(table.name),
+    holding,
+    limits === nothingGoes
+      ? "for its table was found empty, which is never taken at its word"
+      : `more than SYNC_BRAKE allows (${brakeText(limits)})`
+  ),
   held: true
 })
 

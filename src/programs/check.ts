@@ -2,15 +2,16 @@
  * The connection test grown up: looks at both databases and their tables and says, for each problem, the cure. Changes
  * nothing, needs no set-up and no lease, and reports one side when the other can't be reached.
  */
-import { Effect, Either } from "effect"
+import { Duration, Effect, Either } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
 import { idFindings } from "../domain/idFindings.ts"
+import { duration } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides, urlSetting } from "../domain/Side.ts"
 import { sequencesOf } from "../domain/splitIds.ts"
-import type { TableShape } from "../domain/SyncedTable.ts"
+import type { SyncedTable, TableShape } from "../domain/SyncedTable.ts"
 import type { TableName } from "../domain/TableName.ts"
-import { display } from "../domain/TableName.ts"
+import { display, quote } from "../domain/TableName.ts"
 import type { Database, Hello, Identity, Inspected } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases, onBoth } from "./databases.ts"
@@ -55,8 +56,11 @@ export const check = Effect.gen(function*() {
     external: look(external, config.externalUrl, names)
   }, { concurrency: 2 })
   const found = {
-    replit: Either.match(seen.replit, { onLeft: unreachable, onRight: (side) => sideCheck(side, names) }),
-    external: Either.match(seen.external, { onLeft: unreachable, onRight: (side) => sideCheck(side, names) })
+    replit: Either.match(seen.replit, { onLeft: unreachable, onRight: (side) => sideCheck(side, names, false) }),
+    external: Either.match(seen.external, {
+      onLeft: unreachable,
+      onRight: (side) => sideCheck(side, names, config.externalCapture === "timestamp")
+    })
   }
   if (Either.isLeft(seen.replit) || Either.isLeft(seen.external)) {
     const reached = sides.flatMap((side) => Either.match(seen[side], { onLeft: () => [], onRight: (it) => [it] }))
@@ -66,7 +70,7 @@ export const check = Effect.gen(function*() {
   return {
     sides: found,
     tables: yield* tablesOf(both, names),
-    pair: { problems: yield* pairProblems(both), notes: [...notes, ...clockNotes(both)] }
+    pair: { problems: yield* pairProblems(both), notes: [...notes, ...modeNotes(config), ...clockNotes(both, config)] }
   } satisfies Check
 }).pipe(Effect.withSpan("check"))
 
@@ -83,6 +87,8 @@ interface Seen {
   readonly target: ConnectionTarget
   readonly hello: Hello
   readonly identity: Identity | null
+  /** Why it can't be synced with the other one as it is. */
+  readonly refused: ReadonlyArray<string>
   readonly captured: ReadonlyArray<TableName>
   readonly tables: ReadonlyArray<Inspected>
   /** What is called as the changelog of each table is. */
@@ -92,11 +98,16 @@ interface Seen {
 const look = (database: Database, target: ConnectionTarget, names: ReadonlyArray<TableName>) =>
   Effect.either(Effect.gen(function*() {
     const hello = yield* database.hello
+    const [identity, refused] = yield* database.identity.pipe(
+      Effect.map((found) => [found, []] as const),
+      Effect.catchTag("ActionNeeded", ({ message }) => Effect.succeed([null, [message]] as const))
+    )
     return {
       side: database.side,
       target,
       hello,
-      identity: yield* database.identity,
+      identity,
+      refused,
       captured: yield* database.captured,
       tables: yield* database.inspect(names),
       changelogs: yield* database.inspect(names.map(({ name, schema }) => ({ schema, name: `${name}_changelog` })))
@@ -110,7 +121,11 @@ const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
   notes: []
 })
 
-const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen, names: ReadonlyArray<TableName>) => {
+const sideCheck = (
+  { captured, changelogs, hello, identity, refused, side, target }: Seen,
+  names: ReadonlyArray<TableName>,
+  nothingIsInstalled: boolean
+) => {
   const meant = new Set(names.map(display))
   const plain = target.ssl === false && hello.kind !== "replit-helium" && !isNear(hello.host)
   return {
@@ -126,7 +141,14 @@ const sideCheck = ({ captured, changelogs, hello, identity, side, target }: Seen
       ...(hello.versionNumber > 0 && hello.versionNumber < 140_000
         ? [`PostgreSQL ${hello.version} is too old: 14 or newer is needed.`]
         : []),
-      ...(!hello.mayCreateSchema && identity === null
+      ...refused,
+      ...(!hello.mayCreateTemporary
+        ? [
+          `Role ${hello.role} may not make temporary tables, which every batch needs. As the database's owner, run: `
+          + `GRANT TEMPORARY ON DATABASE "${hello.database}" TO "${hello.role}";`
+        ]
+        : []),
+      ...(!hello.mayCreateSchema && identity === null && !nothingIsInstalled
         ? [
           `Role ${hello.role} may not create the schema vaivem. As the database's owner, run: `
           + `GRANT CREATE ON DATABASE "${hello.database}" TO "${hello.role}";`
@@ -163,10 +185,11 @@ const alone = ({ side, tables }: Seen): ReadonlyArray<TableCheck> =>
   tables.map((found) =>
     found._tag === "Unfit"
       ? { table: display(found.name), problems: [found.problem], notes: [] }
-      : { table: display(found.shape.name), problems: [], notes: triggerNotes(found.shape, side) }
+      : { table: display(found.shape.name), problems: [], notes: triggerNotes(found.shape, side, "triggers") }
   )
 
 const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, Seen>>, names: ReadonlyArray<TableName>) {
+  const { externalCapture } = yield* SyncConfig
   const contracts = yield* inspectBoth(names)
   const fitting = contracts.flatMap(({ found }) => found._tag === "Fits" ? [found.table] : [])
   const sequences = yield* onBoth((database) => database.sequences(fitting.map(({ name }) => name)))
@@ -177,9 +200,10 @@ const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, See
       problems: found._tag === "Fits" ? ids.problems : [found.problem],
       notes: [
         ...(found._tag === "Fits" ? [...found.warnings, ...found.notes] : []),
+        ...(found._tag === "Fits" && externalCapture === "timestamp" ? stampNotes(found.table) : []),
         ...sides.flatMap((side) => {
           const inspected = both[side].tables[index]
-          return inspected?._tag === "Table" ? triggerNotes(inspected.shape, side) : []
+          return inspected?._tag === "Table" ? triggerNotes(inspected.shape, side, externalCapture) : []
         }),
         ...ids.notes
       ]
@@ -187,9 +211,37 @@ const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, See
   })
 })
 
-const triggerNotes = ({ afterTriggers, beforeTriggers }: TableShape, side: Side): ReadonlyArray<string> => [
+/** What finding changes by stamps asks of a table of external. */
+const stampNotes = ({ name, shapes: { external }, stamp }: SyncedTable): ReadonlyArray<string> => {
+  const table = display(name)
+  const column = external.columns.find((found) => found.name === stamp)
+  if (column === undefined) return []
+  return [
+    ...(external.leadingColumns.includes(column.name) ? [] : [
+      `No index of ${table} on external begins with "${column.name}", so that every cycle reads the whole table. As its owner, `
+      + `run: CREATE INDEX ON ${table} (${quote(column.name)});`
+    ]),
+    ...(column.notNull ? [] : [
+      `"${column.name}" of ${table} may be null on external: an update that leaves it so is found by verify alone. When it is `
+      + `filled, run as its owner: ALTER TABLE ${table} ALTER COLUMN ${quote(column.name)} SET NOT NULL;`
+    ])
+  ]
+}
+
+const triggerNotes = (
+  { afterTriggers, beforeTriggers }: TableShape,
+  side: Side,
+  externalCapture: SyncConfig["Type"]["externalCapture"]
+): ReadonlyArray<string> => [
   ...(beforeTriggers.length === 0
     ? []
+    : side === "external" && externalCapture === "timestamp"
+    ? [
+      `BEFORE triggers on external (${
+        beforeTriggers.join(", ")
+      }) may alter rows that arrive by the sync: what they made of them `
+      + "comes back to Replit."
+    ]
     : [`BEFORE triggers on ${label(side)} (${beforeTriggers.join(", ")}) do not alter rows that arrive by the sync.`]),
   ...(afterTriggers.length === 0
     ? []
@@ -202,11 +254,26 @@ const pairProblems = Effect.fn("pairProblems")(function*({ external, replit }: R
     Effect.catchTag("ActionNeeded", ({ message }) => Effect.succeed([message]))
   )
   const pair = pairProblem({ replit: replit.identity, external: external.identity })
-  return same.length > 0 || pair === null ? same : [pair]
+  const isTold = same.length > 0 || replit.refused.length + external.refused.length > 0
+  return isTold || pair === null ? same : [pair]
 })
 
+const modeNotes = ({ externalCapture, externalSweepEvery, externalWindow }: SyncConfig["Type"]) => {
+  if (externalCapture === "triggers") return []
+  const everyMs = Duration.toMillis(externalSweepEvery)
+  return [
+    "Nothing is installed in the external database (EXTERNAL_CAPTURE=timestamp): its changes are found by their stamps, if they "
+    + `are committed within ${duration(Duration.toMillis(externalWindow))}, and its deletes by comparing keys, ${
+      everyMs === 0 ? "with each cycle" : `every ${duration(everyMs)} at most`
+    }.`
+  ]
+}
+
 /** More than the time of asking, so that it is the clocks. */
-const clockNotes = (both: Readonly<Record<Side, Seen>>): ReadonlyArray<string> => {
+const clockNotes = (
+  both: Readonly<Record<Side, Seen>>,
+  { externalCapture }: SyncConfig["Type"]
+): ReadonlyArray<string> => {
   const { external, replit } = both
   const apartMs = Math.abs(replit.hello.clockOffsetMs - external.hello.clockOffsetMs)
   if (apartMs < 1_000 + replit.hello.latencyMs + external.hello.latencyMs) return []
@@ -214,7 +281,12 @@ const clockNotes = (both: Readonly<Record<Side, Seen>>): ReadonlyArray<string> =
   return [
     `The two servers' clocks are ${(apartMs / 1000).toFixed(1)} s apart: in a conflict under last-write-wins, ${
       label(opposite(late))
-    } seems that much later than it is. Nothing else depends on clocks.`
+    } seems that much later than it is. ${
+      externalCapture === "timestamp"
+        ? "Changes are found by external's own clock: a stamp that an app sets by another one must not be older than "
+          + "EXTERNAL_WINDOW when it is committed."
+        : "Nothing else depends on clocks."
+    }`
   ]
 }
 

@@ -20,6 +20,7 @@ import { pairProblem } from "./pair.ts"
 import type { Paused, Tally, Work } from "./pass.ts"
 import { emptyTally, pass } from "./pass.ts"
 import { RandomId } from "./RandomId.ts"
+import { scan } from "./scan.ts"
 import type { Known, ReadyTable, SetUp } from "./setup.ts"
 import { refuseSameDatabase, setup } from "./setup.ts"
 import { idWarnings } from "./splitIds.ts"
@@ -110,6 +111,7 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
   const known = yield* Ref.get(memory.ready)
+  yield* scan(known?.tables.map(({ table }) => table) ?? [])
   const theirs = yield* external.ask(questionTo("external", known, config))
   const ours = yield* replit.ask({
     ...questionTo("replit", known, config),
@@ -161,6 +163,7 @@ const underLease = Effect.fn("underLease")(function*(
   const external = yield* ExternalDb
   const startedMs = yield* Clock.currentTimeMillis
   const setUp = fitting === "all" ? null : yield* setUpNow(memory, fitting)
+  if (setUp !== null) yield* scan(setUp.tables.map(({ table }) => table))
   const askAgain = Effect.fnUntraced(function*(renewals?: Record<"confirmed" | "settled", Renewal>) {
     const known = yield* Ref.get(memory.ready)
     const ask = (database: Database, renewal: Renewal | undefined) =>
@@ -180,11 +183,14 @@ const underLease = Effect.fn("underLease")(function*(
   // What a paused table applied may not be acknowledged yet, and its history is what says so.
   const paused = new Set(moved.paused.map(({ table }) => table))
   const through = ready.tables.map(({ table }) => table.name).filter((name) => !paused.has(display(name)))
-  const { announced, confirmed, settled, taken } = yield* makeRenewals(tokens)
+  // A database on which nothing may be installed keeps no token.
+  const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
   const retention = Duration.toMillis(config.retention)
-  yield* onBoth((database) => database.purge(through, retention, database.side === "external" ? announced : undefined))
-  const { renewed } = yield* replit.finish(yield* runOf(startedMs, moved, null), taken)
-  const after = yield* askAgain(renewed ? { confirmed, settled } : undefined)
+  yield* onBoth((database) =>
+    database.purge(through, retention, database.side === "external" ? renewals?.announced : undefined)
+  )
+  const { renewed } = yield* replit.finish(yield* runOf(startedMs, moved, null), renewals?.taken)
+  const after = yield* askAgain(renewed && renewals !== null ? renewals : undefined)
   return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
 })
 

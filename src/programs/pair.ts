@@ -55,7 +55,12 @@ export const pairProblem = (known: Identities, adopting = false): string | null 
     return replit.peer === external.id && external.peer === replit.id ? null : `${paired("external")}. ${waysOn}`
   }
   if (adopting) return null
-  if (replit !== null && replit.confirmed) return lost("replit")
+  if (replit !== null && replit.confirmed) {
+    return `${
+      lost("replit")
+    } (If this pair was synced with EXTERNAL_CAPTURE=timestamp, nothing is in external that could tell: `
+      + "set that again, or run `teardown --yes` to go on with triggers.)"
+  }
   if (external !== null) return lost("external")
   return null
 }

@@ -7,6 +7,7 @@
  */
 import { Clock, Effect, Ref, Stream } from "effect"
 import { amount } from "../domain/Quantity.ts"
+import { differingRanges, division, firstRanges, isCloseEnough, rowsIn } from "../domain/Ranges.ts"
 import type { Side } from "../domain/Side.ts"
 import { opposite } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
@@ -136,11 +137,7 @@ const narrow = (
   found: Digested,
   bytes: Ref.Ref<number>
 ): Effect.Effect<Digested, SyncError, ReplitDb | ExternalDb> => {
-  const all = Math.max(rowsIn(found.replit), rowsIn(found.external))
-  const inDiffering = rowsToCompare(found)
-  if (inDiffering <= fewRows || inDiffering * 2 > all || inDiffering <= found.differing.length * division) {
-    return Effect.succeed(found)
-  }
+  if (isCloseEnough([found.replit, found.external], found.differing)) return Effect.succeed(found)
   return Effect.flatMap(
     digestBoth(table, found.of * division, rangesOf(found), bytes),
     // Nothing differs any more when a row changed on one side between the two looks; then there is nothing to compare.
@@ -188,23 +185,6 @@ const rangesOn = ({ differing, of, ...digests }: Digested, side: Side) => ({
   of,
   only: differing.filter((range) => digests[side].has(range))
 })
-
-/** About 23 kB of digests from each side. */
-const firstRanges = 512
-/** Into how many a range that differs is divided. */
-const division = 16
-/** Keys and hashes of so many rows, about 100 kB, are sent without looking closer. */
-const fewRows = 2_000
-
-const differingRanges = (a: ReadonlyMap<number, Digest>, b: ReadonlyMap<number, Digest>): ReadonlyArray<number> =>
-  [...new Set([...a.keys(), ...b.keys()])]
-    .filter((range) => {
-      const [x, y] = [a.get(range), b.get(range)]
-      return x?.rows !== y?.rows || x?.hash !== y?.hash
-    })
-    .sort((x, y) => x - y)
-
-const rowsIn = (digests: ReadonlyMap<number, Digest>) => [...digests.values()].reduce((sum, { rows }) => sum + rows, 0)
 
 /** As the protocol has them: a message of 7 bytes a row, and 4 bytes before each of its three texts. */
 const answerBytes = (digests: ReadonlyMap<number, Digest>) =>

@@ -78,6 +78,14 @@ export interface ReadyTable {
 
 /** Sets up the tables of the settings. */
 export const setup = Effect.fn("setup")(function*<R = never>(options: SetupOptions<R>) {
+  const leaves = options.clearing === undefined && options.choices?.missing === "keep"
+  if (leaves && (yield* SyncConfig).externalCapture === "timestamp") {
+    return yield* new ActionNeeded({
+      message:
+        "With EXTERNAL_CAPTURE=timestamp rows can't be left on one side: a row that external lacks is one that was deleted "
+        + "there. Choose `--missing copy` or `--missing delete`."
+    })
+  }
   const isFirst = (options.known ?? null) === null
   if (options.adopt === true && options.clearing !== undefined) return yield* refuseForgotten
   if (isFirst) {
@@ -161,7 +169,8 @@ export const inspectBoth = Effect.fn("inspectBoth")(function*(
     const rules = {
       policy: config.policyOf(name),
       stamp: config.stampOf(name),
-      stampNamed: !config.stampIsDefault(name)
+      stampNamed: !config.stampIsDefault(name),
+      stampNeeded: config.externalCapture === "timestamp"
     }
     return { name, found: contract({ replit: replit.shape, external: external.shape }, rules) }
   })

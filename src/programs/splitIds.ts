@@ -9,7 +9,9 @@ import { label, opposite, sides } from "../domain/Side.ts"
 import type { IdSequences, SplitColumn, SplitStep } from "../domain/splitIds.ts"
 import { beyond, idColumns, planSplit, sequencesOf } from "../domain/splitIds.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
 import { display, qualified } from "../domain/TableName.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases, onBoth } from "./databases.ts"
 
 export interface SplitIds {
@@ -24,6 +26,14 @@ export interface SplitIds {
 
 /** @param tables of both sides, set up: what was there before is remembered in our own tables. */
 export const splitIds = Effect.fn("splitIds")(function*(tables: ReadonlyArray<SyncedTable>) {
+  if ((yield* SyncConfig).externalCapture === "timestamp") {
+    return yield* new ActionNeeded({
+      message:
+        "With EXTERNAL_CAPTURE=timestamp ids can't be split: sequences of external are not changed. Let whoever owns them "
+        + "run ALTER SEQUENCE on both sides, as in: ALTER SEQUENCE … INCREMENT BY 2 RESTART WITH …; odd numbers on Replit, even "
+        + "ones on external, beyond all that were given."
+    })
+  }
   const before = yield* read(tables)
   const plan = planSplit(before)
   const given = yield* Effect.forEach(plan.steps, take)

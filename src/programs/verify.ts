@@ -17,6 +17,7 @@ import { onBoth } from "./databases.ts"
 import { explain } from "./explain.ts"
 import type { Reconciled } from "./reconcile.ts"
 import { isEqual, reconcile } from "./reconcile.ts"
+import { scan } from "./scan.ts"
 import { inspectBoth } from "./setup.ts"
 import { sayHowLong, underLease } from "./underLease.ts"
 import { wanted } from "./wanted.ts"
@@ -122,6 +123,7 @@ const compareTable = Effect.fn("compareTable")(function*(
 ) {
   const reconciled = yield* reconcile(table, { mark, sampleMax: Math.max(keysMax, show), what })
   if (isEqual(reconciled)) return equal(table.name, reconciled)
+  yield* scan([table], "now")
   const differences = yield* explain(table, differencesIn(reconciled))
   const counts = (kind: Difference["kind"]) =>
     differences.filter((it) => it.why === "unknown" && it.kind === kind).length

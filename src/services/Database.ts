@@ -99,6 +99,8 @@ export interface Hello {
   readonly readOnly: boolean
   /** May create a schema in this database (needed by the first `setup` only). */
   readonly mayCreateSchema: boolean
+  /** May make temporary tables, which every batch needs. */
+  readonly mayCreateTemporary: boolean
 }
 
 export type Inspected =
@@ -153,6 +155,14 @@ export interface Remembered {
 // ---------------------------------------------------------------------------------------------------------------------
 
 export interface Changelog {
+  /**
+   * Looks for changes that no trigger logs, and makes them pending: for a database on which nothing is installed. Nothing
+   * to do where capture is complete by itself. Deletes are looked for when that is due, or `now`.
+   */
+  readonly scan: (
+    tables: ReadonlyArray<SyncedTable>,
+    options: { readonly sweep: "due" | "now" }
+  ) => Effect.Effect<void, SyncError>
   /** The one question of an idle cycle: one round trip. */
   readonly ask: (question: Question) => Effect.Effect<Answer, SyncError>
   /** Takes the lease for the scope; false when somebody else has it. Replit's side only. */
@@ -233,6 +243,8 @@ export interface Answer {
     readonly waiting: number
     /** Held by the brake. Replit's side only. */
     readonly held: boolean
+    /** Every row was gone at once when deletes were looked for, and those deletes wait: a person should look. */
+    readonly emptied: boolean
     /** Keys in quarantine, whether due or not. */
     readonly quarantined: number
     /** Of those, how many are due for another try now, by time or because the row changed. */

@@ -19,6 +19,7 @@ import * as PgSurvey from "./pg/PgSurvey.ts"
 import * as Stems from "./pg/Stems.ts"
 import { ReplitDb } from "./ReplitDb.ts"
 import { SyncConfig } from "./SyncConfig.ts"
+import * as TimestampDatabase from "./TimestampDatabase.ts"
 
 /** A database behind a connection target, until the scope closes. */
 export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTarget, options: SessionOptions = {}) {
@@ -41,8 +42,15 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
 export const layer = (options: SessionOptions = {}) =>
   Layer.merge(
     Layer.scoped(ReplitDb, Effect.flatMap(SyncConfig, ({ replitUrl }) => make(replitUrl, options))),
-    Layer.scoped(ExternalDb, Effect.flatMap(SyncConfig, ({ externalUrl }) => make(externalUrl, options)))
+    Layer.scoped(ExternalDb, Effect.flatMap(SyncConfig, (config) => external(config, options)))
   )
+
+const external = Effect.fnUntraced(function*(config: SyncConfig["Type"], options: SessionOptions) {
+  const { externalCapture, externalSweepEvery: sweepEvery, externalUrl, externalWindow: window, replitUrl } = config
+  if (externalCapture === "triggers") return yield* make(externalUrl, options)
+  const targets = { external: externalUrl, replit: replitUrl }
+  return yield* TimestampDatabase.make(targets, yield* readMigrations, { window, sweepEvery }, options)
+})
 
 /** The numbered files of `sql/`, which lies beside this package's `package.json`, wherever this code was bundled to. */
 export const readMigrations = Effect.gen(function*() {

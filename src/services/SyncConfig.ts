@@ -55,6 +55,18 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly touch: boolean
   /** How much a cycle may take away of a table before it is held; null never holds. `SYNC_BRAKE`, default `50 rows, 20 %`. */
   readonly brake: Brake
+  /**
+   * How changes of external are found: by triggers, or by the stamp column and by comparing keys, where nothing may be
+   * installed. `EXTERNAL_CAPTURE`, default `triggers`.
+   */
+  readonly externalCapture: "triggers" | "timestamp"
+  /**
+   * With `timestamp`: so long may a transaction on external take from setting its stamps to its commit, more than 0 and at
+   * most 7 days. `EXTERNAL_WINDOW`, default 15 minutes.
+   */
+  readonly externalWindow: Duration.Duration
+  /** With `timestamp`: how often keys are compared to find deletes; zero is each cycle. `EXTERNAL_SWEEP_EVERY`, default 0. */
+  readonly externalSweepEvery: Duration.Duration
   /** How many bytes a day the rolling proof takes out of both databases; null is off. `SYNC_VERIFY_BUDGET`, default 20 MB. */
   readonly verifyBudget: number | null
   /** Whether what the rolling proof finds different is mended by the conflict rule. `SYNC_VERIFY_REPAIR`, default false. */
@@ -87,6 +99,9 @@ export interface Settings {
   readonly autoSetup?: boolean | undefined
   readonly touch?: boolean | undefined
   readonly brake?: Brake | undefined
+  readonly externalCapture?: SyncConfig["Type"]["externalCapture"] | undefined
+  readonly externalWindow?: Duration.DurationInput | undefined
+  readonly externalSweepEvery?: Duration.DurationInput | undefined
   readonly verifyBudget?: number | null | undefined
   readonly verifyRepair?: boolean | undefined
 }
@@ -110,6 +125,9 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     autoSetup: settings.autoSetup ?? true,
     touch: settings.touch ?? true,
     brake: settings.brake === undefined ? defaultBrake : settings.brake,
+    externalCapture: settings.externalCapture ?? "triggers",
+    externalWindow: Duration.decode(settings.externalWindow ?? "15 minutes"),
+    externalSweepEvery: Duration.decode(settings.externalSweepEvery ?? 0),
     verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
     verifyRepair: settings.verifyRepair ?? false
   }
@@ -146,6 +164,9 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     autoSetup: optional(env, "SYNC_AUTO_SETUP", yesOrNo),
     touch: optional(env, "SYNC_TOUCH", yesOrNo),
     brake: optional(env, "SYNC_BRAKE", parseBrake),
+    externalCapture: optional(env, "EXTERNAL_CAPTURE", oneOf("triggers", "timestamp")),
+    externalWindow: optional(env, "EXTERNAL_WINDOW", window),
+    externalSweepEvery: optional(env, "EXTERNAL_SWEEP_EVERY", sweepEvery),
     verifyBudget: optional(env, "SYNC_VERIFY_BUDGET", budget),
     verifyRepair: optional(env, "SYNC_VERIFY_REPAIR", yesOrNo)
   }, { mode: "validate" }).pipe(
@@ -169,6 +190,9 @@ const variables = [
   "SYNC_AUTO_SETUP",
   "SYNC_TOUCH",
   "SYNC_BRAKE",
+  "EXTERNAL_CAPTURE",
+  "EXTERNAL_WINDOW",
+  "EXTERNAL_SWEEP_EVERY",
   "SYNC_VERIFY_BUDGET",
   "SYNC_VERIFY_REPAIR"
 ] as const
@@ -299,6 +323,22 @@ const duration = (text: string, example: string): Either.Either<Duration.Duratio
       Duration.decodeUnknown(text.toLowerCase()),
       () => `${text} is no duration; write a number and a unit, as in ${example}`
     )
+
+const window = (text: string): Either.Either<Duration.Duration, string> =>
+  duration(text, "15 minutes or 1 hour").pipe(
+    Either.filterOrLeft(
+      (value) => Duration.greaterThan(value, Duration.zero) && Duration.lessThanOrEqualTo(value, Duration.days(7)),
+      () => `${text} is out of range; it must be more than 0 and at most 7 days, as in 15 minutes`
+    )
+  )
+
+const sweepEvery = (text: string): Either.Either<Duration.Duration, string> =>
+  text === "0" ? Either.right(Duration.zero) : duration(text, "1 hour (or 0 for each cycle)").pipe(
+    Either.filterOrLeft(
+      (value) => Duration.lessThanOrEqualTo(value, Duration.days(30)),
+      () => `${text} is out of range; it must be at most 30 days, as in 1 hour`
+    )
+  )
 
 const interval = (text: string): Either.Either<Duration.Duration, string> =>
   duration(text, "5 minutes, 30 seconds or 1 hour").pipe(

@@ -12,6 +12,7 @@ const shape: TableShape = {
   parents: [],
   beforeTriggers: [],
   rules: [],
+  leadingColumns: [],
   uniqueColumns: [],
   sequences: [],
   selfReferencing: false,

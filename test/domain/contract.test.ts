@@ -22,6 +22,7 @@ const shape = (columns: ReadonlyArray<Column>, key: ReadonlyArray<string> = ["id
   columns,
   key,
   keyConstraint: "notas_pkey",
+  leadingColumns: [],
   uniqueColumns: [],
   parents: [],
   selfReferencing: false,
@@ -39,6 +40,18 @@ const told = (replit: TableShape, external: TableShape) => {
   const found = contract({ replit, external }, rules)
   return [found._tag, found._tag === "Fits" ? found.warnings.join("\n") : found.problem] as const
 }
+
+describe("a stamp column", () => {
+  it("is needed only where changes are found by it", () => {
+    const [one, other] = [shape([id, column("updated_at", "timestamp with time zone")]), shape([id])]
+    const found = (stampNeeded: boolean) => contract({ replit: one, external: other }, { ...rules, stampNeeded })
+    assert.strictEqual(found(false)._tag, "Fits")
+    const refused = found(true)
+    assert.strictEqual(refused._tag, "Refused")
+    assert.include(refused._tag === "Refused" ? refused.problem : "", "notas has no stamp column \"updated_at\"")
+    assert.strictEqual(contract({ replit: one, external: one }, { ...rules, stampNeeded: true })._tag, "Fits")
+  })
+})
 
 describe("the statement that makes two tables fit", () => {
   const cases: ReadonlyArray<readonly [string, TableShape, TableShape, string, string]> = [

@@ -115,6 +115,22 @@ describe("the settings", () => {
       assert.deepStrictEqual([config.stampIsDefault(perfis), config.stampIsDefault(pedidos)], [false, true])
     }))
 
+  it.effect("of how external's changes are found are by triggers, or say how long and how often", () =>
+    Effect.gen(function*() {
+      const plain = yield* read(urls)
+      assert.strictEqual(plain.externalCapture, "triggers")
+      assert.strictEqual(Duration.toMinutes(plain.externalWindow), 15)
+      const config = yield* read({
+        ...urls,
+        EXTERNAL_CAPTURE: "Timestamp",
+        EXTERNAL_WINDOW: "1 hour",
+        EXTERNAL_SWEEP_EVERY: "30 minutes"
+      })
+      assert.strictEqual(config.externalCapture, "timestamp")
+      assert.deepStrictEqual([config.externalWindow, config.externalSweepEvery].map(Duration.toMinutes), [60, 30])
+      assert.strictEqual(Duration.toMillis((yield* read({ ...urls, EXTERNAL_SWEEP_EVERY: "0" })).externalSweepEvery), 0)
+    }))
+
   it.effect("given by a program have the same defaults", () =>
     Effect.gen(function*() {
       const { externalUrl, replitUrl } = yield* read(urls)
@@ -166,6 +182,10 @@ describe("a setting that is wrong", () => {
     [{ SYNC_RETENTION: "-1 day" }, "SYNC_RETENTION: -1 day is negative."],
     [{ SYNC_RETENTION: "7" }, "SYNC_RETENTION: 7 is no duration"],
     [{ SYNC_RETENTION: "9999999 weeks" }, "SYNC_RETENTION: 9999999 weeks is out of range"],
+    [{ EXTERNAL_CAPTURE: "xmin" }, "EXTERNAL_CAPTURE: xmin is none of triggers, timestamp."],
+    [{ EXTERNAL_WINDOW: "0 seconds" }, "EXTERNAL_WINDOW: 0 seconds is out of range; it must be more than 0"],
+    [{ EXTERNAL_WINDOW: "8 days" }, "EXTERNAL_WINDOW: 8 days is out of range"],
+    [{ EXTERNAL_SWEEP_EVERY: "31 days" }, "EXTERNAL_SWEEP_EVERY: 31 days is out of range"],
     [{ SYNC_LOG_FORMAT: "xml" }, "SYNC_LOG_FORMAT: xml is none of auto, pretty, logfmt, json."],
     [{ SYNC_AUTO_SETUP: "maybe" }, "SYNC_AUTO_SETUP: maybe is none of true, false"],
     [{ SYNC_BRAKE: "50" }, "SYNC_BRAKE: 50 is neither off nor a number of rows and a share, as in 50 rows, 20 %."],

@@ -18,8 +18,9 @@ import { ExternalDb } from "../../src/services/ExternalDb.ts"
 import * as PgDatabase from "../../src/services/PgDatabase.ts"
 import { ReplitDb } from "../../src/services/ReplitDb.ts"
 import { type Settings, SyncConfig } from "../../src/services/SyncConfig.ts"
+import * as TimestampDatabase from "../../src/services/TimestampDatabase.ts"
 import type { TestClient, TestSqlError } from "./TestClient.ts"
-import { connect, freshPair, query as queryOnce } from "./TestPostgres.ts"
+import { connect, freshPair, freshRole, query as queryOnce } from "./TestPostgres.ts"
 
 /** Two databases of one server by their owners' URLs. Tests of one file share them, each with a schema of its own. */
 export class PgPair extends Context.Tag("test/PgPair")<PgPair, Readonly<Record<Side, Redacted.Redacted>>>() {
@@ -64,6 +65,11 @@ export interface SyncedOptions {
   readonly schema?: string
   /** Whether the first cycle has run already. Default true. */
   readonly started?: boolean
+  /**
+   * `timestamp`: the service comes to external as a role that owns nothing there and may only write rows. The pair's other
+   * tests must do so, too. Default `triggers`.
+   */
+  readonly capture?: "triggers" | "timestamp"
 }
 
 /** Makes tables on both sides in a schema of the test's own, and by default runs the first cycle. */
@@ -81,25 +87,28 @@ export const synced = Effect.fnUntraced(function*(
     yield* member.query(typeof ddl === "string" ? ddl : ddl[member.side])
   }
   const tables = (options.tables ?? (yield* tablesOf(replit))).map((name) => ({ schema, name }))
-  const config = SyncConfig.layer({
+  const settings: Settings = {
     replitUrl: targetOf("replit", urls.replit),
     externalUrl: targetOf("external", urls.external),
     tables,
     // Tests of other things may delete what they like.
     brake: null,
     ...options.settings
-  })
+  }
+  const stranger = options.capture === "timestamp" ? yield* asStranger(external, schema, settings) : null
+  const config = SyncConfig.layer(stranger === null ? settings : stranger.settings)
+  const theirs = stranger === null ? external : stranger.member
   const run: Synced["run"] = (program) =>
     program.pipe(
       Effect.provide(config),
       Effect.provideService(ReplitDb, replit.database),
-      Effect.provideService(ExternalDb, external.database),
+      Effect.provideService(ExternalDb, theirs.database),
       Logger.withMinimumLogLevel(LogLevel.None)
     )
   const cycle = yield* makeCycle
   const sync: Synced = {
     replit,
-    external,
+    external: theirs,
     schema,
     tables,
     cycle: run(cycle({ retryFor: "15 seconds", lease: "wait", notBefore: 0 })),
@@ -203,6 +212,46 @@ const makeMember = (side: Side, url: Redacted.Redacted, schema: string) =>
       serviceWaits: until(Effect.map(looker.query(waiting), (rows) => rows.length > 0))
     } satisfies Member
   }).pipe(Effect.provide(NodeContext.layer))
+
+/** External as a role sees it that owns nothing there: what the ledger, on Replit's side, knows of it. */
+const asStranger = Effect.fnUntraced(function*(external: Member, schema: string, settings: Settings) {
+  const urls = yield* PgPair
+  const role = yield* freshRole(urls.external)
+  yield* external.query(`
+    grant usage on schema ${quote(schema)} to ${role.name};
+    grant select, insert, update, delete on all tables in schema ${quote(schema)} to ${role.name};
+    grant usage, select, update on all sequences in schema ${quote(schema)} to ${role.name}`)
+  yield* queryOnce(role.url, `alter role current_user set search_path = ${quote(schema)}, public`)
+  const ledger = yield* connect(urls.replit)
+  const all: Settings = {
+    externalCapture: "timestamp",
+    ...settings,
+    externalUrl: targetOf("external", role.url)
+  }
+  const config = yield* Effect.provide(SyncConfig, SyncConfig.layer(all))
+  const database = yield* TimestampDatabase.make(
+    { external: all.externalUrl, replit: all.replitUrl },
+    yield* PgDatabase.readMigrations,
+    { window: config.externalWindow, sweepEvery: config.externalSweepEvery }
+  )
+  const member: Member = {
+    ...external,
+    database,
+    url: role.url,
+    serviceWaits: until(Effect.map((yield* connect(role.url)).query(waiting), (rows) => rows.length > 0)),
+    pending: (table) =>
+      Effect.map(
+        ledger.query<{ change: string }>(
+          `select p.operation || ' ' || array_to_string(p.key, ',') as change
+           from vaivem.ledger_pending p join vaivem.ledger_tables t on t.id = p.table_id
+           where t.table_schema = $1 and t.table_name = $2 order by p.change_id`,
+          [schema, table]
+        ),
+        (rows) => rows.map(({ change }) => change)
+      )
+  }
+  return { member, settings: all }
+}, Effect.provide(NodeContext.layer))
 
 /** Operation and key of a changelog's row. */
 const shown = (row: Record<string, unknown>) => {

@@ -112,7 +112,8 @@ const hello = ({ clockOffsetUs, side }: Store): Hello => ({
   latencyMs: 0,
   clockOffsetMs: Number(clockOffsetUs) / 1000,
   readOnly: false,
-  mayCreateSchema: true
+  mayCreateSchema: true,
+  mayCreateTemporary: true
 })
 
 const holders = (store: Store, number: bigint): number => store.advisory.get(number) ?? 0

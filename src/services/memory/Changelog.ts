@@ -36,6 +36,7 @@ export interface Connection {
 export const make = (connection: Connection): Changelog => {
   const { store } = connection
   return {
+    scan: () => Effect.void,
     ask: Effect.fn("MemoryDatabase.ask")((question) => step(store, (nowUs) => answer(connection, question, nowUs))),
     lease: Effect.acquireRelease(
       Effect.sync(() => {
@@ -114,7 +115,15 @@ const answer = (
   const answers = tables.map((name): Answer["tables"][number] => {
     const state = store.tables.get(display(name))
     if (state === undefined) {
-      const absent = { fingerprint: null, captured: null, contract: null, pending: false, waiting: 0, held: false }
+      const absent = {
+        fingerprint: null,
+        captured: null,
+        contract: null,
+        pending: false,
+        waiting: 0,
+        held: false,
+        emptied: false
+      }
       return { name, ...absent, quarantined: 0, due: 0 }
     }
     return {
@@ -125,6 +134,7 @@ const answer = (
       pending: state.pending.some(({ id }) => !state.quarantine.has(id)),
       waiting: Math.min(state.pending.length, countTo),
       held: (store.held.get(display(name))?.since ?? null) !== null,
+      emptied: false,
       quarantined: state.quarantine.size,
       due: dueIds(state, nowUs).length
     }

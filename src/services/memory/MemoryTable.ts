@@ -102,6 +102,7 @@ export const shapeOf = (table: MemoryTable, fingerprint: string): TableShape => 
   beforeTriggers: (table.before ?? []).map(({ name }) => name),
   selfReferencing: (table.references ?? []).some((reference) => sameName(reference.table, table.name)),
   sequences: sequencedColumns(table).map((column) => ({ column, name: sequenceName(table, column) })),
+  leadingColumns: [...table.key.slice(0, 1), ...(table.uniques ?? []).flatMap(({ columns }) => columns.slice(0, 1))],
   uniqueColumns: [...new Set((table.uniques ?? []).flatMap(({ columns }) => columns))],
   afterTriggers: (table.after ?? []).map(({ name }) => name),
   fingerprint

@@ -1,12 +1,14 @@
 /** What a claim would take away on one PostgreSQL database, and the tables that are held until a person has looked. */
 import { Effect } from "effect"
+import * as Pg from "pg"
 import type { Side } from "../../domain/Side.ts"
-import type { Key } from "../../domain/SyncedTable.ts"
-import type { Braking, Held, Weighed } from "../Database.ts"
-import { contestedOf, ownStage } from "./PgChangelog.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import type { Braking, Claim, Contested, Glance, Held, Weighed } from "../Database.ts"
+import { contestedOf, ownStage } from "./applyClaim.ts"
 import { columnsOf } from "./PgJournal.ts"
-import type { PgSession, Row } from "./PgSession.ts"
+import type { PgSession, Row, Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
+import type { TableSql } from "./TableSql.ts"
 
 /** The part of `Database` that the brake asks. */
 export const make = (session: PgSession, stems: Stems): Braking => {
@@ -14,24 +16,14 @@ export const make = (session: PgSession, stems: Stems): Braking => {
   return {
     glance: (table, after) =>
       Effect.gen(function*() {
-        const sql = yield* stems.sqlOf(table)
-        const found = (yield* query(sql.glance, [String(after)]))[0]!
-        return {
-          changes: Number(found.changes),
-          removals: Number(found.removals),
-          allChanges: Number(found.all_changes),
-          allRemovals: Number(found.all_removals),
-          moves: Number(found.moves),
-          newest: BigInt(String(found.newest)),
-          writers: JSON.parse(String(found.writers))
-        }
+        const { pending } = yield* stems.sqlOf(table)
+        return yield* glanceOf(session, pending, after, pending)
       }),
 
     countRows: (table, most) =>
       Effect.gen(function*() {
         const sql = yield* stems.sqlOf(table)
-        const found = yield* transaction(query(sql.countRows, [most]), { table: table.name, ...patient })
-        return Number(found[0]!.rows)
+        return yield* countRows(session, sql, table, most)
       }),
 
     weigh: (table, claim, isOverwrite) =>
@@ -40,14 +32,7 @@ export const make = (session: PgSession, stems: Stems): Braking => {
         // Never committed: the stage goes with the scope, and nothing is locked.
         const tx = yield* session.begin({ table: table.name, ...patient, script: [sql.makeStage(ownStage)] })
         yield* tx.copyFrom(sql.copyStage(ownStage), claim.stream)
-        const found = (yield* tx.script([sql.judge]))[0]!.rows
-        const open = found.filter(({ applied, equal }) => applied !== "t" && equal !== "t").map(({ n }) => Number(n))
-        const known = open.length === 0 ? new Map<number, bigint>() : yield* claim.known(open)
-        const numbers = found.map((row) => contestedOf(row, known.get(Number(row.n)))).filter(isOverwrite)
-          .map(({ number }) => number)
-        const overwrites = numbers.length === 0 ? [] : yield* tx.query(sql.stagedKeys, [numbers])
-        const deletes = yield* tx.query(sql.uncontestedDeletes)
-        return { deletes: deletes.map(keyOf), overwrites: overwrites.map(keyOf) } satisfies Weighed
+        return yield* weighStaged(tx, sql, claim, isOverwrite)
       })),
 
     held: Effect.map(query(allHeld), heldOf).pipe(
@@ -84,10 +69,68 @@ export const make = (session: PgSession, stems: Stems): Braking => {
   }
 }
 
+/**
+ * @param queue where the changes are: a table, or a query in parentheses.
+ * @param captured the table that triggers of the app's transactions write to; null where only the sync writes.
+ */
+export const glanceOf = ({ query }: PgSession, queue: string, after: bigint, captured: string | null) =>
+  Effect.map(query(glance(queue, captured), [String(after)]), ([found]): Glance => ({
+    changes: Number(found!.changes),
+    removals: Number(found!.removals),
+    allChanges: Number(found!.all_changes),
+    allRemovals: Number(found!.all_removals),
+    moves: Number(found!.moves),
+    newest: BigInt(String(found!.newest)),
+    writers: JSON.parse(String(found!.writers))
+  }))
+
+export const countRows = (
+  { query, transaction }: PgSession,
+  sql: TableSql,
+  { name }: SyncedTable,
+  most: number | null
+) =>
+  Effect.map(
+    transaction(query(sql.countRows, [most]), { table: name, ...patient }),
+    ([found]) => Number(found!.rows)
+  )
+
+/** What the rows in the stage would take away here. */
+export const weighStaged = Effect.fnUntraced(
+  function*(tx: Transaction, sql: TableSql, claim: Claim, isOverwrite: (contested: Contested) => boolean) {
+    const found = (yield* tx.script([sql.judge]))[0]!.rows
+    const open = found.filter(({ applied, equal }) => applied !== "t" && equal !== "t").map(({ n }) => Number(n))
+    const known = open.length === 0 ? new Map<number, bigint>() : yield* claim.known(open)
+    const numbers = found.map((row) => contestedOf(row, known.get(Number(row.n)))).filter(isOverwrite)
+      .map(({ number }) => number)
+    const overwrites = numbers.length === 0 ? [] : yield* tx.query(sql.stagedKeys, [numbers])
+    const deletes = yield* tx.query(sql.uncontestedDeletes)
+    return { deletes: deletes.map(keyOf), overwrites: overwrites.map(keyOf) } satisfies Weighed
+  }
+)
+
 /** Looking at a long queue or a large table takes longer than a batch may. */
 const patient = { statementTimeoutMs: 60_000 }
 
 const keyOf = (row: Row): Key => JSON.parse(String(row.key))
+
+/** $1 the change after which to count. */
+const glance = (queue: string, captured: string | null) =>
+  `select count(*) filter (where p.change_id > $1::bigint and p.operation <> 'MARK') as changes,
+     count(*) filter (where p.change_id > $1::bigint and p.operation in ('DELETE', 'TRUNCATE')) as removals,
+     count(*) filter (where p.operation <> 'MARK') as all_changes,
+     count(*) filter (where p.operation in ('DELETE', 'TRUNCATE', 'MARK')) as all_removals,
+     ${captured === null ? "0" : "count(*) filter (where p.was1 is not null)"} as moves,
+     coalesce(max(p.change_id), 0)::text as newest,
+     ${captured === null ? "'[]'" : writersOf(captured)} as writers
+   from ${queue} p`
+
+/** Whoever took a change id keeps this lock to its end. */
+const writersOf = (queue: string) =>
+  `(select coalesce(jsonb_agg(distinct l.virtualtransaction), '[]') from pg_locks l
+    where l.locktype = 'relation' and l.relation = ${Pg.escapeLiteral(queue)}::regclass and l.mode = 'RowExclusiveLock'
+      and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      and l.pid is distinct from pg_backend_pid())::text`
 
 const allHeld = `select h.table_schema, h.table_name, h.side, h.change_id::text as change_id, h.deletes, h.overwrites,
     h.rows, h.changes, to_jsonb(h.writers)::text as writers, h.approved_id::text as approved_id,

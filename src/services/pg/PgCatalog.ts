@@ -156,7 +156,13 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
   }
 }
 
-const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
+/**
+ * Who asks what a catalog holds: the tables' owner, who is to sync them, one who only reads, or one who syncs rows and may
+ * do nothing else.
+ */
+export type By = "owner" | "reader" | "writer"
+
+export const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
   Effect.scoped(Effect.gen(function*() {
     const query = yield* session.reserve
     yield* query("select 1")
@@ -166,7 +172,8 @@ const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
       extract(epoch from clock_timestamp()) * 1000 as now_ms,
       coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as tls,
       pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on' as read_only,
-      has_database_privilege(current_database(), 'CREATE') as may_create`)
+      has_database_privilege(current_database(), 'CREATE') as may_create,
+      has_database_privilege(current_database(), 'TEMPORARY') as may_temporary`)
     const afterMs = yield* Clock.currentTimeMillis
     const row = rows[0]!
     return {
@@ -180,7 +187,8 @@ const hello = (session: PgSession): Effect.Effect<Hello, SyncError> =>
       latencyMs: afterMs - beforeMs,
       clockOffsetMs: Math.round(Number(row.now_ms) - (beforeMs + afterMs) / 2),
       readOnly: row.read_only === "t",
-      mayCreateSchema: row.may_create === "t"
+      mayCreateSchema: row.may_create === "t",
+      mayCreateTemporary: row.may_temporary === "t"
     } satisfies Hello
   }))
 
@@ -193,12 +201,8 @@ interface WireCaptured {
 }
 
 /** What a wildcard of `SYNC_TABLES` means here. Asked before anything of ours is installed, so it is no function in `sql/`. */
-const list = Effect.fn("list")(function*(
-  session: PgSession,
-  schemas: ReadonlyArray<string>,
-  by: "owner" | "reader"
-) {
-  const rows = yield* session.query(listing, [schemas, by === "owner"])
+export const list = Effect.fn("list")(function*(session: PgSession, schemas: ReadonlyArray<string>, by: By) {
+  const rows = yield* session.query(listing, [schemas, by === "owner", by === "writer"])
   return rows.map((row): Listed => ({
     name: { schema: String(row.schema), name: String(row.name) },
     problem: row.problem ?? null
@@ -210,6 +214,8 @@ const listing = `
     case
       when $2 and not pg_has_role(c.relowner, 'USAGE') then 'belongs to another role'
       when not has_table_privilege(c.oid, 'SELECT') then 'may not be read by this role'
+      when $3 and not (has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'UPDATE')
+        and has_table_privilege(c.oid, 'DELETE')) then 'may not be written by this role'
       when not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) then 'has no primary key'
       when c.relpersistence <> 'p' then 'is unlogged, so that a crash empties it'
       when c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
@@ -230,6 +236,7 @@ interface WireShape {
   readonly kind: string | null
   readonly owned: boolean
   readonly readable: boolean
+  readonly writable: boolean
   readonly partition: boolean
   readonly inherits: boolean
   readonly hidden_rows: boolean
@@ -250,6 +257,7 @@ interface WireShape {
     | null
   readonly key: ReadonlyArray<string> | null
   readonly key_constraint: string | null
+  readonly leading_columns: ReadonlyArray<string> | null
   readonly unique_columns: ReadonlyArray<string> | null
   readonly self_referencing: boolean
   readonly parents: ReadonlyArray<TableName> | null
@@ -261,11 +269,7 @@ interface WireShape {
   readonly rules: ReadonlyArray<string> | null
 }
 
-const inspect = Effect.fn("inspect")(function*(
-  session: PgSession,
-  names: ReadonlyArray<TableName>,
-  by: "owner" | "reader"
-) {
+export const inspect = Effect.fn("inspect")(function*(session: PgSession, names: ReadonlyArray<TableName>, by: By) {
   const rows = yield* session.transaction(
     session.query(inspection, [names.map(({ schema }) => schema), names.map(({ name }) => name)])
   )
@@ -297,6 +301,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   key: wire.key ?? [],
   keyConstraint: wire.key_constraint,
   selfReferencing: wire.self_referencing,
+  leadingColumns: wire.leading_columns ?? [],
   uniqueColumns: wire.unique_columns ?? [],
   parents: wire.parents ?? [],
   sequences: (wire.sequences ?? []).map(({ column, name, schema }) => ({ column, name: { schema, name } })),
@@ -306,7 +311,7 @@ const shapeOf = (name: TableName, wire: WireShape): TableShape => ({
   fingerprint: ""
 })
 
-const unfit = (session: PgSession, name: TableName, wire: WireShape, by: "owner" | "reader"): string | null => {
+const unfit = (session: PgSession, name: TableName, wire: WireShape, by: By): string | null => {
   const table = display(name)
   const where = `the ${label(session.side)} database`
   if (wire.kind === null) return `Table ${table} does not exist in ${where}.`
@@ -319,9 +324,17 @@ const unfit = (session: PgSession, name: TableName, wire: WireShape, by: "owner"
     return `Role ${session.target.user} may not read ${table} in ${where}. Run as its owner: GRANT SELECT ON ${table} TO `
       + `${session.target.user};`
   }
+  if (by === "writer" && !(wire.readable && wire.writable)) {
+    return `Role ${session.target.user} may not read and write ${table} in ${where}. Run as its owner: `
+      + `GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO ${session.target.user};`
+  }
   if (by === "owner" && !wire.owned) {
     return `Table ${table} in ${where} belongs to another role. Triggers need ownership: connect as its owner, or run as `
       + `its owner: ALTER TABLE ${table} OWNER TO ${session.target.user};`
+  }
+  if (wire.hidden_rows && by === "writer" && !wire.owned) {
+    return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. Connect as a role with `
+      + "BYPASSRLS, or as the table's owner."
   }
   if (wire.hidden_rows) {
     return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. `
@@ -340,6 +353,8 @@ const inspection = `
     'kind', c.relkind,
     'owned', pg_has_role(c.relowner, 'USAGE'),
     'readable', has_schema_privilege(s.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT'),
+    'writable', has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'UPDATE')
+      and has_table_privilege(c.oid, 'DELETE'),
     'partition', c.relispartition,
     'inherits', c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent)),
     'hidden_rows', c.relrowsecurity and row_security_active(c.oid),
@@ -382,6 +397,10 @@ const inspection = `
       from pg_index i cross join unnest(i.indkey) with ordinality as k (attnum, position)
       join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
       where i.indrelid = c.oid and i.indisprimary and k.position <= i.indnkeyatts),
+    'leading_columns', (
+      select jsonb_agg(distinct a.attname) from pg_index i
+      join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+      where i.indrelid = c.oid and i.indisvalid and i.indpred is null),
     'key_constraint', (select o.conname from pg_constraint o where o.conrelid = c.oid and o.contype = 'p'),
     'self_referencing', exists (
       select from pg_constraint o where o.conrelid = any (${withPartitions}) and o.contype = 'f' and ${pointsAt} = c.oid),
@@ -419,7 +438,7 @@ const inspection = `
   order by n.position`
 
 /** Columns, defaults that mean something elsewhere, primary key, unique and check constraints; no foreign keys. */
-const describe = Effect.fn("describe")(function*(session: PgSession, name: TableName) {
+export const describe = Effect.fn("describe")(function*(session: PgSession, name: TableName) {
   const rows = yield* session.transaction(session.query(
     `with target as (
        select c.oid from pg_class c join pg_namespace s on s.oid = c.relnamespace where s.nspname = $1 and c.relname = $2

@@ -21,7 +21,7 @@ const whileListening =
  * PostgreSQL can't know how few ranges there are, expects one for each row and would sort all of them: 1,000,000 rows took
  * 4.6 s so, and 1.2 s by a hash table in each of its workers.
  */
-const byHash = [["enable_sort", "off"]] as const
+export const byHash = [["enable_sort", "off"]] as const
 
 /** The part of `Database` that compares. */
 export const make = (session: PgSession, stems: Stems): Comparison => ({
@@ -76,7 +76,8 @@ export const make = (session: PgSession, stems: Stems): Comparison => ({
     }))
 })
 
-const comparedOf = (counts: Row, sample: ReadonlyArray<Row>, marked: number): Compared => ({
+/** Of the counts and the sample that a comparison leaves. */
+export const comparedOf = (counts: Row, sample: ReadonlyArray<Row>, marked: number): Compared => ({
   onlyHere: Number(counts.only_here),
   different: Number(counts.different),
   pending: Number(counts.pending),

@@ -13,30 +13,88 @@ import type { PgSession, Row } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import type { TableSql } from "./TableSql.ts"
 
+/** Where a side's conflicts and quarantine are. */
+export interface Records {
+  readonly conflicts: string
+  readonly quarantine: string
+}
+
+const ours: Records = { conflicts: "vaivem.conflicts", quarantine: "vaivem.quarantine" }
+
+/** Looking records up: of the side whose they are, in the database where they are. */
+export const lookUp = (session: PgSession, side: Side, records: Records) => {
+  const { query, transaction } = session
+  const conflicts = conflictsIn(records)
+  const quarantine = quarantineIn(records)
+  return {
+    conflicts: ({ limit, table }) =>
+      Effect.map(
+        transaction(query(
+          `${conflicts} where $1::text is null or (table_schema = $1 and table_name = $2)
+           order by ${records.conflicts}.decided_at desc, id limit $3::bigint`,
+          [table?.schema ?? null, table?.name ?? null, limit]
+        )),
+        (rows) => rows.map((row) => conflictOf(side, row))
+      ),
+
+    conflict: (id) =>
+      Effect.gen(function*() {
+        const found = yield* transaction(
+          query(`${conflicts} where id::text like $1 || '%' limit 2`, [id.toLowerCase()])
+        )
+        if (found.length > 1) return yield* ambiguous(side, "conflict", id)
+        return found[0] === undefined ? null : conflictOf(side, found[0])
+      }),
+
+    quarantined: (table) =>
+      Effect.map(
+        query(
+          `${quarantine} where $1::text is null or (table_schema = $1 and table_name = $2)
+           order by ${records.quarantine}.since, id`,
+          [table?.schema ?? null, table?.name ?? null]
+        ),
+        (rows) => rows.map((row) => quarantinedOf(side, row))
+      ),
+
+    retryQuarantined: (table, id) =>
+      Effect.map(
+        query(
+          `update ${records.quarantine} set next_attempt_at = clock_timestamp(), attempts = least(attempts, 4)
+           where ($1::text is null or (table_schema = $1 and table_name = $2)) and ($3::text is null or id::text like $3 || '%')
+           returning id`,
+          [table?.schema ?? null, table?.name ?? null, id?.toLowerCase() ?? null]
+        ),
+        (rows) => rows.length
+      )
+  } satisfies Partial<Journal>
+}
+
+/** A record of the quarantine, by the beginning of its id. */
+export const quarantinedById = Effect.fn("quarantinedById")(
+  function*(session: PgSession, side: Side, records: Records, table: SyncedTable, id: string) {
+    const found = yield* session.query(`${quarantineIn(records)} where id::text like $1 || '%' limit 2`, [
+      id.toLowerCase()
+    ])
+    if (found.length > 1) return yield* ambiguous(side, "quarantined row", id)
+    if (found[0] === undefined) {
+      return yield* new ActionNeeded({
+        side,
+        table: table.name,
+        message: `Nothing in quarantine on the ${label(side)} side has an id that begins with ${id}.`
+      })
+    }
+    return quarantinedOf(side, found[0])
+  }
+)
+
 /** The part of `Database` that remembers and explains. */
 export const make = (session: PgSession, stems: Stems): Journal => {
   const { query, run, sql, transaction } = session
-
-  const conflict = Effect.fnUntraced(function*(id: string) {
-    const found = yield* transaction(query(`${conflicts} where id::text like $1 || '%' limit 2`, [id.toLowerCase()]))
-    if (found.length > 1) return yield* ambiguous(session, "conflict", id)
-    return found[0] === undefined ? null : conflictOf(session.side, found[0])
-  })
-
-  const quarantinedById = Effect.fnUntraced(function*(table: SyncedTable, id: string) {
-    const found = yield* query(`${quarantine} where id::text like $1 || '%' limit 2`, [id.toLowerCase()])
-    if (found.length > 1) return yield* ambiguous(session, "quarantined row", id)
-    if (found[0] === undefined) {
-      return yield* new ActionNeeded({
-        side: session.side,
-        table: table.name,
-        message: `Nothing in quarantine on the ${label(session.side)} side has an id that begins with ${id}.`
-      })
-    }
-    return quarantinedOf(session.side, found[0])
-  })
+  const records = lookUp(session, session.side, ours)
 
   return {
+    ...records,
+
     status: (names) =>
       Effect.gen(function*() {
         const tables = yield* Effect.forEach(names, (name) => tableStatus(session, stems, name))
@@ -50,45 +108,30 @@ export const make = (session: PgSession, stems: Stems): Journal => {
         } satisfies SideStatus
       }),
 
-    conflicts: ({ limit, table }) =>
-      Effect.map(
-        transaction(query(
-          `${conflicts} where $1::text is null or (table_schema = $1 and table_name = $2)
-           order by vaivem.conflicts.decided_at desc, id limit $3::bigint`,
-          [table?.schema ?? null, table?.name ?? null, limit]
-        )),
-        (rows) => rows.map((row) => conflictOf(session.side, row))
-      ),
-
-    conflict,
-
     restore: (table, id) =>
       Effect.gen(function*() {
-        const found = yield* conflict(id)
-        if (found === null || found.restoredAt !== null) return yield* notRestorable(session, table, id, found)
+        const found = yield* records.conflict(id)
+        if (found === null || found.restoredAt !== null) return yield* notRestorable(session.side, table, id, found)
         const rowSql = yield* stems.sqlOf(table)
-        yield* transaction(restoreRow(session, table, rowSql, found), { table: table.name, searchPath: "theirs" })
+        yield* transaction(
+          Effect.zipRight(
+            restoreRow(session, table, rowSql, found),
+            query("update vaivem.conflicts set restored_at = clock_timestamp() where id = $1::uuid", [found.id])
+          ),
+          { table: table.name, searchPath: "theirs" }
+        )
       }),
-
-    quarantined: (table) =>
-      Effect.map(
-        query(
-          `${quarantine} where $1::text is null or (table_schema = $1 and table_name = $2) order by vaivem.quarantine.since, id`,
-          [
-            table?.schema ?? null,
-            table?.name ?? null
-          ]
-        ),
-        (rows) => rows.map((row) => quarantinedOf(session.side, row))
-      ),
 
     quarantine: (table, refusals) =>
       Effect.gen(function*() {
         if (refusals.length === 0) return
         const rowSql = yield* stems.sqlOf(table)
+        const newestChange = `select max(p.change_id) as id from ${rowSql.pending} p where ${
+          rowSql.keyIn("p", "$1::text[]")
+        }`
         yield* transaction(
           Effect.forEach(refusals, ({ blockedBy, constraint, key, message, sqlState }) =>
-            query(noteRefusal(rowSql), [
+            query(noteRefusal(ours, rowSql.here, newestChange), [
               key,
               sqlState,
               message,
@@ -107,17 +150,6 @@ export const make = (session: PgSession, stems: Stems): Journal => {
         return rows.map((row): Key => JSON.parse(String(row.key)))
       }),
 
-    retryQuarantined: (table, id) =>
-      Effect.map(
-        query(
-          `update vaivem.quarantine set next_attempt_at = clock_timestamp(), attempts = least(attempts, 4)
-           where ($1::text is null or (table_schema = $1 and table_name = $2)) and ($3::text is null or id::text like $3 || '%')
-           returning id`,
-          [table?.schema ?? null, table?.name ?? null, id?.toLowerCase() ?? null]
-        ),
-        (rows) => rows.length
-      ),
-
     mark: (table, keys) =>
       Effect.gen(function*() {
         const rowSql = yield* stems.sqlOf(table)
@@ -127,7 +159,7 @@ export const make = (session: PgSession, stems: Stems): Journal => {
 
     discard: (table, id) =>
       Effect.gen(function*() {
-        const found = yield* quarantinedById(table, id)
+        const found = yield* quarantinedById(session, session.side, ours, table, id)
         const s = yield* stems.sqlOf(table)
         yield* transaction(
           Effect.gen(function*() {
@@ -171,9 +203,10 @@ export const columnsOf = (table: SyncedTable, keys: ReadonlyArray<Key>) =>
 
 const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
-const conflicts = `select id, table_schema, table_name, to_jsonb(key)::text as key, reason, policy, lost_operation,
+const conflictsIn = ({ conflicts }: Records) =>
+  `select id, table_schema, table_name, to_jsonb(key)::text as key, reason, policy, lost_operation,
   lost::text as lost, won::text as won, ${iso("decided_at")} as decided_at, ${iso("restored_at")} as restored_at
-  from vaivem.conflicts`
+  from ${conflicts}`
 
 const conflictOf = (side: Side, row: Row): Conflict => ({
   id: String(row.id),
@@ -188,10 +221,11 @@ const conflictOf = (side: Side, row: Row): Conflict => ({
   restoredAt: row.restored_at ?? null
 })
 
-const quarantine = `select id, table_schema, table_name, to_jsonb(key)::text as key, sqlstate, message, constraint_name,
+const quarantineIn = ({ quarantine }: Records) =>
+  `select id, table_schema, table_name, to_jsonb(key)::text as key, sqlstate, message, constraint_name,
   to_jsonb(blocked_by)::text as blocked_by, attempts, ${iso("since")} as since,
   case when next_attempt_at = 'infinity' then 'held' else ${iso("next_attempt_at")} end as next_attempt_at
-  from vaivem.quarantine`
+  from ${quarantine}`
 
 const quarantinedOf = (side: Side, row: Row): Quarantined => ({
   id: String(row.id),
@@ -208,14 +242,14 @@ const quarantinedOf = (side: Side, row: Row): Quarantined => ({
 })
 
 /**
- * $1 key, $2 SQLSTATE, $3 message, $4 constraint, $5 blocking key. The first five tries come with the next cycles, then
- * after 1, 2, 4 … 60 minutes.
+ * $1 key, $2 SQLSTATE, $3 message, $4 constraint, $5 blocking key; `newest` finds the key's newest change. The first five
+ * tries come with the next cycles, then after 1, 2, 4 … 60 minutes.
  */
-const noteRefusal = (s: TableSql) => `
-  insert into vaivem.quarantine as q
+export const noteRefusal = ({ quarantine }: Records, here: string, newest: string) => `
+  insert into ${quarantine} as q
     (table_schema, table_name, key, change_id, sqlstate, message, constraint_name, blocked_by)
-  select ${s.here}, $1::text[], newest.id, $2, $3, $4, $5::text[]
-  from (select max(p.change_id) as id from ${s.pending} p where ${s.keyIn("p", "$1::text[]")}) newest
+  select ${here}, $1::text[], newest.id, $2, $3, $4, $5::text[]
+  from (${newest}) newest
   where newest.id is not null
   on conflict (table_schema, table_name, key) do update set
     change_id = excluded.change_id, sqlstate = excluded.sqlstate, message = excluded.message,
@@ -226,8 +260,8 @@ const noteRefusal = (s: TableSql) => `
       else least(60, 2 ^ least(q.attempts - 5, 10)) * interval '1 minute' end`
 
 /** Journals this side's version of a key. Parameters: the key's texts, then the key as an array. */
-const journalOwn = (s: TableSql, table: SyncedTable, reason: string, keys: number) => `
-  insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost)
+export const journalOwn = (s: TableSql, table: SyncedTable, reason: "discard" | "restore", keys: number) => `
+  insert into ${s.conflicts} (table_schema, table_name, key, reason, policy, lost_operation, lost)
   select ${s.here}, $${keys + 1}::text[], '${reason}', '${table.policy}',
     case when t.there is null then 'DELETE' else 'UPSERT' end, t.texts
   from (select 1) one left join (
@@ -288,13 +322,13 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems
 
 /**
  * Brings a losing version back through ordinary statements, so that capture logs it as an ordinary change; with a stamp
- * newer than the row's, or the next conflict would lose it again.
+ * newer than the row's, or the next conflict would lose it again. In the current transaction.
  */
-const restoreRow = Effect.fn("restoreRow")(function*(
-  session: PgSession,
+export const restoreRow = Effect.fn("restoreRow")(function*(
+  session: Pick<PgSession, "query" | "side">,
   table: SyncedTable,
   s: TableSql,
-  { id, key, lost }: Conflict
+  { key, lost }: Conflict
 ) {
   const { query } = session
   yield* query(`select from ${s.t} t where ${s.keyIs("t")} for update`, key)
@@ -304,11 +338,10 @@ const restoreRow = Effect.fn("restoreRow")(function*(
   } else {
     yield* writeTexts(session, table, s, key, lost)
   }
-  yield* query("update vaivem.conflicts set restored_at = clock_timestamp() where id = $1::uuid", [id])
 })
 
 const writeTexts = Effect.fn("writeTexts")(function*(
-  session: PgSession,
+  session: Pick<PgSession, "query" | "side">,
   table: SyncedTable,
   s: TableSql,
   key: Key,
@@ -351,17 +384,17 @@ const writeTexts = Effect.fn("writeTexts")(function*(
   }
 })
 
-const notRestorable = (session: PgSession, table: SyncedTable, id: string, found: Conflict | null): SyncError =>
+export const notRestorable = (side: Side, table: SyncedTable, id: string, found: Conflict | null): SyncError =>
   new ActionNeeded({
-    side: session.side,
+    side,
     table: table.name,
     message: found === null
-      ? `No conflict on the ${label(session.side)} side has an id that begins with ${id}. See \`conflicts list\`.`
+      ? `No conflict on the ${label(side)} side has an id that begins with ${id}. See \`conflicts list\`.`
       : `Conflict ${found.id} of ${display(table.name)} was restored already, at ${found.restoredAt}.`
   })
 
-const ambiguous = (session: PgSession, what: string, id: string): SyncError =>
+const ambiguous = (side: Side, what: string, id: string): SyncError =>
   new ActionNeeded({
-    side: session.side,
+    side,
     message: `More than one ${what} has an id that begins with ${id}. Give more of it.`
   })

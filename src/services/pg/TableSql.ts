@@ -9,6 +9,7 @@ import * as Pg from "pg"
 import type { Side } from "../../domain/Side.ts"
 import { opposite } from "../../domain/Side.ts"
 import type { Column, Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import type { TableName } from "../../domain/TableName.ts"
 import type { Phase, RangeSet, Selected, Stretch } from "../Database.ts"
 import { moveOn } from "./PgSequences.ts"
 
@@ -17,13 +18,34 @@ const text = Pg.escapeLiteral
 
 export type TableSql = ReturnType<typeof make>
 
+/** Where changes, history, conflicts and quarantine of one table are kept: names as they stand in statements. */
+export interface Places {
+  /** Brought here for the length of a transaction: no trigger writes into them. */
+  readonly areElsewhere: boolean
+  readonly pending: string
+  readonly history: string
+  readonly conflicts: string
+  readonly quarantine: string
+  /** Moves a sequence of the target past the staged rows; the stage's column is named. */
+  readonly moveOn: (sequence: TableName, column: string) => string
+}
+
+/** In our schema, as `vaivem.capture` makes them. */
+const installed = (stem: string): Places => ({
+  areElsewhere: false,
+  pending: `vaivem.${id(`${stem}_pending`)}`,
+  history: `vaivem.${id(`${stem}_history`)}`,
+  conflicts: "vaivem.conflicts",
+  quarantine: "vaivem.quarantine",
+  moveOn
+})
+
 /** @param stem what our objects' names for this table begin with, on this side: `vaivem.tables.stem`. */
-export const make = (table: SyncedTable, side: Side, stem: string) => {
+export const make = (table: SyncedTable, side: Side, stem: string, places: Places = installed(stem)) => {
+  const { conflicts, history, pending, quarantine } = places
   const { key, name } = table
   const shape = table.shapes[side]
   const t = `${id(name.schema)}.${id(name.name)}`
-  const pending = `vaivem.${id(`${stem}_pending`)}`
-  const history = `vaivem.${id(`${stem}_history`)}`
   const here = `${text(name.schema)}, ${text(name.name)}`
   const isHere = (alias: string) =>
     `${alias}.table_schema = ${text(name.schema)} and ${alias}.table_name = ${text(name.name)}`
@@ -163,9 +185,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       return `(${all})[count(p.was1)]::${keyTypes[n - 1]} as was${n}`
     })
     .join(", ")
-  const notQuarantined = `not exists (select from vaivem.quarantine q where ${isHere("q")} and q.key = ${
-    keyTexts("p")
-  })`
+  const notQuarantined = `not exists (select from ${quarantine} q where ${isHere("q")} and q.key = ${keyTexts("p")})`
   /** A key that stands in an array of texts. */
   const keyIn = (alias: string, texts: string) =>
     numbers.map((n) => `${alias}.k${n} ${op(n)} (${texts})[${n}]::${keyTypes[n - 1]}`).join(" and ")
@@ -300,6 +320,25 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     ...numbers.map((n) => `was${n}`),
     ...table.columns.map(staged)
   ]
+  /** Rows that were there when they were locked can't have changed since; others may have come. */
+  const expectedOfLocked = `select
+      count(*) filter (where s.present and l.n is not null and ${differs}) as updated,
+      count(*) filter (where s.present and l.n is null and (s.was1 is null or t.${id(key[0]!)} is null)) as inserted,
+      count(*) filter (where not s.present and l.n is not null) as deleted
+    from pg_temp.vaivem_stage s left join pg_temp.vaivem_locked l on l.n = s.n left join ${t} t on ${tIs("s")}
+    where ${applies}`
+  /** Of a row's own stamp, or null. */
+  const rowStampUs = table.stamp === null ? "null::bigint" : micros(`t.${id(table.stamp)}`)
+  /** What a key is while it is brought here: a side that has shorter integers must still hold the other one's. */
+  const mountedTypes = numbers.map((n) => short.includes(n) ? "bigint" : keyTypes[n - 1]!)
+  const mountedKey = (prefix: "k" | "was") =>
+    numbers.map((n) => {
+      const column = `t.${id(key[n - 1]!)}`
+      return `${column}${short.includes(n) ? "::bigint" : `::${keyTypes[n - 1]}`} as ${prefix}${n}`
+    }).join(", ")
+  /** A key that a jsonb array of texts holds. */
+  const unmounted = (json: string) => numbers.map((n) => `(${json} ->> ${n - 1})::${mountedTypes[n - 1]}`).join(", ")
+
   const keyOf = (source: string) => `(select max(p.change_id) from ${pending} p where ${same("p", source)})`
 
   return {
@@ -308,6 +347,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     keyTypes,
     pending,
     history,
+    conflicts,
     t,
     // ---- source ----------------------------------------------------------------------------------------------------
     makeClaim: `create temp table vaivem_claim on commit drop as
@@ -339,7 +379,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     /** Keys that bounce between the sides without an app's write are held (promise 3). */
     holdBouncing: `
       with held as (delete from pg_temp.vaivem_claim c where c.bounces >= ${bouncesMax} returning c.*)
-      insert into vaivem.quarantine (table_schema, table_name, key, change_id, message, attempts, next_attempt_at)
+      insert into ${quarantine} (table_schema, table_name, key, change_id, message, attempts, next_attempt_at)
       select ${here}, ${keyTexts("h")}, h.change_id, $1, 100, 'infinity' from held h
       on conflict (table_schema, table_name, key) do update
         set change_id = excluded.change_id, message = excluded.message, next_attempt_at = 'infinity'`,
@@ -368,8 +408,8 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       `with gone as (delete from ${pending} p using pg_temp.vaivem_claim c where ${same("p", "c")} returning p.*)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}`,
-      `delete from vaivem.quarantine q using pg_temp.vaivem_claim c where ${isHere("q")} and ${quarantineIs("c")}`,
-      `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
+      `delete from ${quarantine} q using pg_temp.vaivem_claim c where ${isHere("q")} and ${quarantineIs("c")}`,
+      `update ${quarantine} q set next_attempt_at = clock_timestamp()
        where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
          and q.blocked_by in (select ${keyTexts("c")} from pg_temp.vaivem_claim c)`
     ],
@@ -431,7 +471,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     setVerdicts: `update pg_temp.vaivem_stage s set verdict = u.verdict
       from unnest($1::int[], $2::text[]) as u (n, verdict) where s.n = u.n`,
     /** What the merge is expected to write, where a user's trigger may drop rows. */
-    expected: `select
+    expected: places.areElsewhere ? expectedOfLocked : `select
         count(*) filter (where s.present and t.${id(key[0]!)} is not null and ${differs}) as updated,
         count(*) filter (where s.present and t.${id(key[0]!)} is null) as inserted,
         count(*) filter (where not s.present and t.${id(key[0]!)} is not null) as deleted
@@ -444,7 +484,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       where ${tIs("s", "was")} and s.was1 is not null and s.present and s.verdict is null
         and not exists (select from ${t} n where ${tIs("s", "k", "n")})`,
     journal:
-      `insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost, won, lost_stamp)
+      `insert into ${conflicts} (table_schema, table_name, key, reason, policy, lost_operation, lost, won, lost_stamp)
       select ${here}, ${keyTexts("s")}, 'conflict', ${text(table.policy)},
         case when t.${id(key[0]!)} is null then 'DELETE' else 'UPSERT' end,
         case when t.${id(key[0]!)} is not null then ${tTexts} end,
@@ -482,7 +522,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
         where f.contype = 'f' and f.confrelid = ${regclass} and f.confdeltype <> 'a')
       and not exists (select from pg_trigger g join pg_proc f on f.oid = g.tgfoid
         where g.tgrelid = ${regclass} and not g.tgisinternal and g.tgenabled <> 'D' and g.tgtype & 8 <> 0
-          and f.pronamespace <> 'vaivem'::regnamespace) as may`,
+          and f.pronamespace is distinct from to_regnamespace('vaivem')) as may`,
     /** Rows that the merge should have written and didn't, whatever it counted. */
     unapplied: `select count(*) as rows from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")}
       where ${applies} and case when s.present then t.${id(key[0]!)} is null or ${differs}
@@ -492,7 +532,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       where s.present and ${applies} and not exists (select from ${t} t where ${tIs("s")}) order by s.n`,
     /** Or the app's next insert here gets an id that is applied now, and fails. Without parameters, and often nothing. */
     moveOn: shape.sequences.filter(({ column }) => table.columns.includes(column))
-      .map(({ column, name }) => moveOn(name, staged(column))),
+      .map(({ column, name }) => places.moveOn(name, staged(column))),
     delete: `delete from ${t} t using pg_temp.vaivem_stage s where ${tIs("s")} and not s.present and ${applies}`,
     settle: [
       `with gone as (
@@ -500,7 +540,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
          where ${settles} and ${same("p", "s")} and p.change_id <= s.newest returning p.*)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
        select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}`,
-      `delete from vaivem.quarantine q using pg_temp.vaivem_stage s
+      `delete from ${quarantine} q using pg_temp.vaivem_stage s
        where ${settles} and ${isHere("q")} and ${quarantineIs("s")}`
     ],
     log: `insert into ${history} (source_change_id, operation, ${
@@ -511,7 +551,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     }
       from pg_temp.vaivem_stage s where ${[`(s.verdict is null or ${settles})`, ...fitting].join(" and ")}`,
     /** A quarantined row of this side may pass now that the row that blocked it has changed. */
-    wakeBlocked: `update vaivem.quarantine q set next_attempt_at = clock_timestamp()
+    wakeBlocked: `update ${quarantine} q set next_attempt_at = clock_timestamp()
       where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
         and q.blocked_by in (
         select ${keyTexts("s")} from pg_temp.vaivem_stage s where ${applies} or s.verdict = 'agree')`,
@@ -539,6 +579,61 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
           on ${expressions.map((_, index) => `a.e${index} ${is} b.e${index}`).join(" and ")}
         where a.key <> b.key limit 1`
     },
+    // ---- a queue that is elsewhere, brought here for a transaction: see services/timestamp/Mount.ts ------------------
+    /** Key columns of pending entries, their old keys, and how an array of texts becomes them. */
+    mountedKey,
+    unmounted,
+    /** Whether equal keys may have different texts, by which entries could not be found. */
+    hasInexactKey: inexact.length > 0 || key.some((column) => printsVariously(typeOf(column))),
+    noteLocked:
+      `create temp table vaivem_locked on commit drop as select s.n, ${rowStampUs} as stamp_us, ${tKeyTexts} as key
+      from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")}`,
+    /** Keys of the stage, old ones of changed keys too, and the rows of them that are there, with their stamps. */
+    lockedAndStaged: `select
+      (select coalesce(jsonb_agg(jsonb_build_array(l.key, l.stamp_us)) filter (where l.stamp_us is not null), '[]')::text
+       from pg_temp.vaivem_locked l) as rows,
+      (select coalesce(jsonb_agg(k.key), '[]')::text from (
+         select to_jsonb(${keyTexts("s")}) as key from pg_temp.vaivem_stage s
+         union select to_jsonb(array[${numbers.map((n) => `s.was${n}::text`).join(", ")}]) from pg_temp.vaivem_stage s
+         where s.was1 is not null
+         union select to_jsonb(l.key) from pg_temp.vaivem_locked l) k) as keys`,
+    /** Rows that were written, with their stamps, and whether a trigger made others of them. */
+    written:
+      `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs}, ${differs}, s.bounces)), '[]')::text as rows
+      from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")} where s.present and ${applies}`,
+    /** Claimed rows as they were sent: an expression. */
+    sent: `(select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs})), '[]')
+      from pg_temp.vaivem_claim c join ${t} t on ${tIs("c")} where ${rowStampUs} is not null)`,
+    /** $1… an array of texts for each key column: those of the rows that are there. */
+    stampsOf: `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs})), '[]')::text as rows
+      from ${asked} join ${t} t on ${isAsked} where ${rowStampUs} is not null`,
+    /** Of what differs, the rows that are only here. */
+    stampsOfOnlyHere: `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs})), '[]')::text as rows
+      from ${t} t join pg_temp.vaivem_differences d on ${tIs("d")} where d.only_here and ${rowStampUs} is not null`,
+    /**
+     * Rows with a stamp since then, unless they are the ones that are known by their number and hash: then none. A key and
+     * a stamp each.
+     */
+    scan: (since: bigint, known: { readonly rows: number; readonly hash: string }) => {
+      const at = `'epoch'::timestamptz + ${since} * interval '1 microsecond'`
+      const bound = typeOf(table.stamp!).base === "timestamp without time zone" ? `(${at}) at time zone 'UTC'` : at
+      return `with found as materialized (
+          select ${tKeyTexts} as key, ${rowStampUs} as us from ${t} t where t.${id(table.stamp!)} >= ${bound}
+        ), hashed as (
+          select count(*) as rows, coalesce(sum(${versionHash("f.key", "f.us")}), 0) as hash from found f)
+        select (select jsonb_agg(jsonb_build_array(f.key, f.us)) from found f)::text as found from hashed h
+        where h.rows <> ${known.rows} or h.hash <> ${known.hash}::numeric`
+    },
+    // ---- comparing keys, to find deletes -----------------------------------------------------------------------------
+    keyDigest: (of: number, within: RangeSet) =>
+      `select ${range(of)} as range, count(*) as rows, sum(${keyHash})::text as hash
+      from ${t} t where ${inRanges(within)} group by 1`,
+    copyKeys: (ranges: RangeSet) => `copy (select 0, ${tKeys} from ${t} t where ${inRanges(ranges)}) to stdout`,
+    inRanges,
+    applies,
+    tIs,
+    same,
+    asMounted: { pending, history },
     // ---- comparing -------------------------------------------------------------------------------------------------
     digest: (of: number, within: RangeSet) =>
       `select ${range(of)} as range, count(*) as rows, sum(${rowHash})::text as hash
@@ -599,7 +694,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       where d.only_here and not exists (select from ${pending} p where ${same("p", "d")})`,
     removeStaged: `with gone as (
         delete from ${t} t using pg_temp.vaivem_stage s where ${tIs("s")} returning t.*)
-      insert into vaivem.conflicts (table_schema, table_name, key, reason, lost_operation, lost, lost_stamp)
+      insert into ${conflicts} (table_schema, table_name, key, reason, lost_operation, lost, lost_stamp)
       select ${here}, ${tKeyTexts}, 'first-contact', 'UPSERT', ${tTexts},
         ${table.stamp === null ? "null" : `t.${id(table.stamp)}::timestamptz`} from gone t`,
     // ---- proving ---------------------------------------------------------------------------------------------------
@@ -670,19 +765,6 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     markKeys: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
       select 'MARK', ${ks("u")}, '-infinity' from ${given} u`,
     // ---- the brake -------------------------------------------------------------------------------------------------
-    /** $1 the change after which to count. */
-    glance: `select count(*) filter (where p.change_id > $1::bigint and p.operation <> 'MARK') as changes,
-        count(*) filter (where p.change_id > $1::bigint and p.operation in ('DELETE', 'TRUNCATE')) as removals,
-        count(*) filter (where p.operation <> 'MARK') as all_changes,
-        count(*) filter (where p.operation in ('DELETE', 'TRUNCATE', 'MARK')) as all_removals,
-        count(*) filter (where p.was1 is not null) as moves,
-        coalesce(max(p.change_id), 0)::text as newest,
-        -- Whoever took a change id keeps this lock to its end.
-        (select coalesce(jsonb_agg(distinct l.virtualtransaction), '[]') from pg_locks l
-         where l.locktype = 'relation' and l.relation = ${text(pending)}::regclass and l.mode = 'RowExclusiveLock'
-           and l.database = (select d.oid from pg_database d where d.datname = current_database())
-           and l.pid is distinct from pg_backend_pid())::text as writers
-      from ${pending} p`,
     /** $1 how far to count, or null. */
     countRows: `select count(*) as rows from (select from ${t} limit $1::bigint) t`,
     /** $1 numbers of contested keys. */
@@ -694,7 +776,7 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       where not s.present and s.verdict is null and s.changed_at > '-infinity'`,
     /** These three: $1… an array of texts for each key column, then the newest change that is given up. */
     lockGiven: `select from ${t} t join ${given} u on ${tIs("u")} for no key update of t`,
-    journalGiven: `insert into vaivem.conflicts (table_schema, table_name, key, reason, policy, lost_operation, lost)
+    journalGiven: `insert into ${conflicts} (table_schema, table_name, key, reason, policy, lost_operation, lost)
       select ${here}, ${keyTexts("u")}, 'rejected', ${text(table.policy)},
         case when t.${id(key[0]!)} is null then 'DELETE' else 'UPSERT' end,
         case when t.${id(key[0]!)} is not null then ${tTexts} end
@@ -704,9 +786,9 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
       told as (
         insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
         select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}),
-      freed as (delete from vaivem.quarantine q using given u where ${isHere("q")} and ${quarantineIs("u")})
+      freed as (delete from ${quarantine} q using given u where ${isHere("q")} and ${quarantineIs("u")})
       select count(*) as keys from given`,
-    dueKeys: `select to_jsonb(q.key)::text as key from vaivem.quarantine q
+    dueKeys: `select to_jsonb(q.key)::text as key from ${quarantine} q
       where ${isHere("q")} and (q.next_attempt_at <= clock_timestamp()
         or q.change_id < (select max(p.change_id) from ${pending} p where ${keyIn("p", "q.key")}))
       order by q.next_attempt_at limit $1::bigint`
@@ -720,6 +802,10 @@ export const make = (table: SyncedTable, side: Side, stem: string) => {
     return only === null ? "true" : `${range(of)} = any ('{${only.join(",")}}'::bigint[])`
   }
 }
+
+/** Of a key (an array of texts) and a stamp: the same in both databases. */
+export const versionHash = (key: string, us: string): string =>
+  `hashint8extended(hash_array_extended((${key} || ${us}::text) collate "C", 0), 1)`
 
 /** How many rows come along with another table's insert, and the statement. */
 export interface Seeding {
