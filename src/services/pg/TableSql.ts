@@ -164,9 +164,9 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
   const newestReal = "coalesce(max(p.change_id) filter (where p.operation <> 'MARK'), max(p.change_id))"
   /**
    * A mark is no change, so none is told when it is settled. Of the first copy of 5,000,000 rows that would be as many, half a
-   * gigabyte for a week.
+   * gigabyte for a week. Where the queue is elsewhere, what is told here is what must be settled there: marks, too.
    */
-  const isChange = (alias: string) => `${alias}.operation <> 'MARK'`
+  const isChange = (alias: string) => places.areElsewhere ? "true" : `${alias}.operation <> 'MARK'`
   const claimColumns = [
     ...numbers.map((n) => `k${n}`),
     "change_id",
