@@ -10,6 +10,7 @@ import { changelog } from "./conformance/changelog.ts"
 import { comparison } from "./conformance/comparison.ts"
 import { ids } from "./conformance/ids.ts"
 import { journal } from "./conformance/journal.ts"
+import { listening } from "./conformance/listening.ts"
 import type { MakePair } from "./conformance/Pair.ts"
 import { proving } from "./conformance/proving.ts"
 import { quarantine } from "./conformance/quarantine.ts"
@@ -51,6 +52,9 @@ export const suite = (name: string, makePair: MakePair, makeReady = makePair) =>
     })
     describe("survey", () => {
       survey(makeReady)
+    })
+    describe("listening", () => {
+      listening(makeReady)
     })
     describe("journal", () => {
       journal(makeReady)

@@ -289,7 +289,10 @@ describe("commands", () => {
       assert.match(checked.out, /not set up yet[^]*perfis: fits[^]*Ready: no problems\./)
       yield* query(replit, "insert into perfis (id) values ('bia')")
       yield* run(["--once"], { env })
-      assert.match((yield* run(["status"], { env })).out, /^perfis: 100 % of 1 row proven equal within the last 1 min\.$/m)
+      assert.match(
+        (yield* run(["status"], { env })).out,
+        /^perfis: 100 % of 1 row proven equal within the last 1 min\.$/m
+      )
       yield* query(replit, "insert into perfis (id) values ('ana')")
       const status = yield* run(["status", "--json"], { env })
       assert.strictEqual(status.code, 0)
