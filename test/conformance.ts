@@ -11,6 +11,7 @@ import { changelog } from "./conformance/changelog.ts"
 import { comparison } from "./conformance/comparison.ts"
 import { ids } from "./conformance/ids.ts"
 import { journal } from "./conformance/journal.ts"
+import { listening } from "./conformance/listening.ts"
 import type { MakePair } from "./conformance/Pair.ts"
 import { proving } from "./conformance/proving.ts"
 import { quarantine } from "./conformance/quarantine.ts"
@@ -69,6 +70,9 @@ export const suite = (
     })
     describe("survey", () => {
       survey(makeReady)
+    })
+    describe("listening", () => {
+      listening(makeReady)
     })
     describe("journal", () => {
       journal(makeReady)

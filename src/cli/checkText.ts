@@ -16,7 +16,9 @@ export const checkText = (checked: Check): string => {
       `  ${table}${found.problems.length === 0 ? (bothReached(checked) ? ": fits" : ": is there") : ""}`,
       ...findings(found, "    ")
     ]),
-    ...pairLines(checked.pair)
+    ...pairLines(checked.pair),
+    "",
+    checked.bill
   ]
   return [...lines, "", verdict(checked)].join("\n")
 }

@@ -1,7 +1,8 @@
 /** `status` for people. */
+import { sleepsAfterMs } from "../domain/bill.ts"
 import { concernedText } from "../domain/brake.ts"
 import { provenText } from "../domain/Proof.ts"
-import { amount, count, duration, list } from "../domain/Quantity.ts"
+import { amount, bytes, count, duration, list } from "../domain/Quantity.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
 import { summaryLine } from "../domain/Summary.ts"
 import { textTable } from "../domain/TextTable.ts"
@@ -20,6 +21,7 @@ export const statusText = (status: Status): string =>
       : []),
     lastCycle(status),
     ...(status.lastRun === null ? [] : [lastRun(status.lastRun)]),
+    ...bill(status),
     ...advice(status)
   ].join("\n")
 
@@ -52,6 +54,18 @@ const lastRun = ({ durationMs, error, outcome, pull, push, startedAt }: Run): st
     : `Last that moved something: ${seconds(startedAt)}: ${
       summaryLine({ outcome: "moved", push, pull, durationMs, quarantined: 0, paused: [], cutShort: [] })
     }`
+
+/** Hours are told of external only: Replit's own database runs as long as the app does. */
+const bill = ({ bill }: Status): ReadonlyArray<string> =>
+  bill === null || bill.external.visits === 0 ? [] : [
+    `This month: ${amount(bill.external.visits, "visit")}, which kept external awake for about ${
+      duration(bill.external.awakeMs)
+    } (if it sleeps ${duration(sleepsAfterMs)} after each); ${
+      list(
+        sides.map((side) => `${bytes(bill[side].bytesIn)} in and ${bytes(bill[side].bytesOut)} out on ${label(side)}`)
+      )
+    }.`
+  ]
 
 /** ISO 8601 to the second, as people read it. */
 const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`

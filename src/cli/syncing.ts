@@ -10,6 +10,7 @@ import type { Clearing, Missing } from "../programs/clearMissing.ts"
 import { totalOf } from "../programs/clearMissing.ts"
 import { makeCycle } from "../programs/cycle.ts"
 import { once } from "../programs/once.ts"
+import { planned, sleeps } from "../programs/planned.ts"
 import type { Probed } from "../programs/probe.ts"
 import { probe } from "../programs/probe.ts"
 import { makeProver } from "../programs/prove.ts"
@@ -21,6 +22,8 @@ import { supervise } from "../programs/supervise.ts"
 import type { TeardownOptions, TornDown } from "../programs/teardown.ts"
 import { teardown } from "../programs/teardown.ts"
 import { underLease } from "../programs/underLease.ts"
+import { makeWakes } from "../programs/wakes.ts"
+import { ExternalDb } from "../services/ExternalDb.ts"
 import { logged, ProgressDisplay } from "../services/ProgressDisplay.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { endWith } from "./Ended.ts"
@@ -35,16 +38,31 @@ export const runOnce = Effect.gen(function*() {
 
 /** The bare command. */
 export const runService = Effect.gen(function*() {
-  const { interval, schemas, tables } = yield* SyncConfig
+  const config = yield* SyncConfig
+  const { interval, listensTo, live: isLive, maxInterval, schedule, schemas, tables } = config
   const { version } = yield* Host
   const named = [...tables.map(display), ...schemas.map((schema) => `all tables of ${schema}`)]
-  yield* Console.log(
-    `vaivem ${version} keeps ${list(named)} equal, Replit ⇄ external; a cycle, then a pause of ${
-      duration(Duration.toMillis(interval))
-    }.`
-  )
-  yield* supervise(yield* makeCycle, { interval, afterwards: yield* makeProver })
+  const rhythm = schedule === "eco"
+    ? `a cycle when something changes on Replit, and after pauses of ${duration(Duration.toMillis(interval))} to ${
+      duration(Duration.toMillis(maxInterval))
+    }`
+    : `a cycle, then a pause of ${duration(Duration.toMillis(interval))}${isLive ? " or until something changes" : ""}`
+  yield* Console.log(`vaivem ${version} keeps ${list(named)} equal, Replit ⇄ external; ${rhythm}.`)
+  yield* Console.log(planned(config))
+  const wakes = listensTo.length === 0 ? undefined : yield* makeWakes({
+    sides: listensTo,
+    persistent: (side) => isLive || !sleeps(side === "replit" ? config.replitUrl : config.externalUrl)
+  })
+  const { disconnect } = yield* ExternalDb
+  yield* supervise(yield* makeCycle, {
+    interval,
+    maxInterval: schedule === "eco" ? maxInterval : undefined,
+    wakes,
+    leave: schedule === "eco" ? disconnect : Effect.void,
+    afterwards: yield* makeProver
+  })
 }).pipe(
+  Effect.scoped,
   Effect.provide(live),
   // What it does is read later, if at all: a line that is written over leaves nothing to read.
   Effect.provideService(ProgressDisplay, logged)

@@ -26,7 +26,10 @@ import { weigh } from "./weigh.ts"
 /** What a cycle asks with its question: one change more than may go without a look. */
 export const countTo = (limits: Limits | null): number => limits === null ? 0 : limits.rows + 1
 
-/** Looks at every table that has something to move, and says how much of it may. `all` are the tables that are synced. */
+/**
+ * Looks at every table that has something to move, and says how much of it may. `all` are the tables that are synced; of
+ * those that don't wait, `later` says how much may go in the rest of this cycle: what is left of the same allowances.
+ */
 export const brake = Effect.fn("brake")(function*(
   work: ReadonlyArray<Work>,
   all: ReadonlyArray<SyncedTable>,
@@ -68,7 +71,17 @@ export const brake = Effect.fn("brake")(function*(
     if (since !== null && freed.has(display(table))) yield* replit.releaseTable(table, false)
   }
   const parents = ancestors(held.map(({ table }) => table), all)
+  const isParent = ({ name }: SyncedTable) => parents.has(display(name))
+  const mayGoOn = (name: string) => !waiting.has(name) && (freed.has(name) || !flagged.includes(name))
+  const later = all.filter(({ name }) => mayGoOn(display(name))).map((table): Work => {
+    const one: Work = { table, pending: neither, quarantined: neither }
+    if (limits === null) return one
+    const allowances = ways.get(table)?.allowances ?? plain(limits)
+    // What was approved went first, in the pass that this is for.
+    return Object.assign(one, { way: { approved: null, allowances, withoutDeletes: isParent(table) } })
+  })
   return {
+    later,
     paused: [
       ...paused,
       ...held.map(({ paused: { problem, table: name }, table }): Paused => {
@@ -79,10 +92,12 @@ export const brake = Effect.fn("brake")(function*(
     ],
     work: work.map((one): Work => {
       const way = ways.get(one.table)
-      return way === undefined ? one : { ...one, way: { ...way, withoutDeletes: parents.has(display(one.table.name)) } }
+      return way === undefined ? one : { ...one, way: { ...way, withoutDeletes: isParent(one.table) } }
     })
   }
 })
+
+const neither = { replit: false, external: false } as const
 
 /** Why a table is held and what to do: the same words as long as it lasts, so that a service says them once. */
 export const heldProblem = (table: string, holding: Holding, why: string): string => {

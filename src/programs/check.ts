@@ -17,6 +17,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases, onBoth } from "./databases.ts"
 import { sentence } from "./leftBehind.ts"
 import { pairProblem } from "./pair.ts"
+import { planned } from "./planned.ts"
 import { inspectBoth, refuseSameDatabase } from "./setup.ts"
 import { wanted } from "./wanted.ts"
 
@@ -26,6 +27,8 @@ export interface Check {
   readonly tables: ReadonlyArray<TableCheck>
   /** What concerns both sides at once: one database twice, not a pair. */
   readonly pair: Findings
+  /** What the schedule will cost, and what eco would. */
+  readonly bill: string
 }
 
 /** Problems keep the service from working as it should; notes are worth knowing. Sentences, with the cure. */
@@ -64,13 +67,14 @@ export const check = Effect.gen(function*() {
   }
   if (Either.isLeft(seen.replit) || Either.isLeft(seen.external)) {
     const reached = sides.flatMap((side) => Either.match(seen[side], { onLeft: () => [], onRight: (it) => [it] }))
-    return { sides: found, tables: reached.flatMap(alone), pair: nothingFound } satisfies Check
+    return { sides: found, tables: reached.flatMap(alone), pair: nothingFound, bill: planned(config) } satisfies Check
   }
   const both = { replit: seen.replit.right, external: seen.external.right }
   return {
     sides: found,
     tables: yield* tablesOf(both, names),
-    pair: { problems: yield* pairProblems(both), notes: [...notes, ...modeNotes(config), ...clockNotes(both, config)] }
+    pair: { problems: yield* pairProblems(both), notes: [...notes, ...modeNotes(config), ...clockNotes(both, config)] },
+    bill: planned(config)
   } satisfies Check
 }).pipe(Effect.withSpan("check"))
 

@@ -16,6 +16,8 @@ import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { brake, countTo } from "./brake.ts"
 import { onBoth } from "./databases.ts"
+import { follow } from "./follow.ts"
+import { makeMeter, type Meter } from "./Meter.ts"
 import { pairProblem } from "./pair.ts"
 import type { Paused, Tally, Work } from "./pass.ts"
 import { emptyTally, pass } from "./pass.ts"
@@ -25,6 +27,7 @@ import type { Known, ReadyTable, SetUp } from "./setup.ts"
 import { refuseSameDatabase, setup } from "./setup.ts"
 import { idWarnings } from "./splitIds.ts"
 import { makeRenewals, refuseTimeTravel, renewAfterFailure, tokensOf } from "./timeTravel.ts"
+import type { Wakes } from "./wakes.ts"
 
 export interface CycleOptions {
   /** How long retries may go on before the cycle fails with the last error. */
@@ -33,6 +36,10 @@ export interface CycleOptions {
   readonly lease: "wait" | "skip"
   /** Nothing is due when another copy finished a cycle less than this ago; 0 always runs. */
   readonly notBefore: Duration.DurationInput
+  /** What is announced while the cycle has the lease is moved at once. */
+  readonly wakes?: Wakes
+  /** Something was announced, so this will be no idle cycle: both sides are asked at once. */
+  readonly woken?: boolean
 }
 
 export interface CycleReport {
@@ -60,7 +67,11 @@ export type Cycle = (
 
 /** Makes a cycle that remembers from one run to the next what both catalogs said. One per process. */
 export const makeCycle = Effect.gen(function*() {
-  const memory: Memory = { holder: yield* RandomId, ready: yield* Ref.make<Ready | null>(null) }
+  const memory: Memory = {
+    holder: yield* RandomId,
+    ready: yield* Ref.make<Ready | null>(null),
+    spent: yield* makeMeter
+  }
   const cycle: Cycle = (options) =>
     Effect.gen(function*() {
       const startedMs = yield* Clock.currentTimeMillis
@@ -99,6 +110,7 @@ const isWorthAnotherTry = (error: SyncError): boolean =>
 interface Memory {
   readonly holder: string
   readonly ready: Ref.Ref<Ready | null>
+  readonly spent: Meter
 }
 
 /** What the last `setup` of this process found, and what both sides answered then about the tables. */
@@ -110,18 +122,24 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   const config = yield* SyncConfig
   const replit = yield* ReplitDb
   const external = yield* ExternalDb
+  yield* memory.spent.visited
   const known = yield* Ref.get(memory.ready)
   yield* scan(known?.tables.map(({ table }) => table) ?? [])
-  const theirs = yield* external.ask(questionTo("external", known, config))
-  const ours = yield* replit.ask({
-    ...questionTo("replit", known, config),
-    note: {
-      holder: memory.holder,
-      otherSideIdle: known !== null && isIdle(theirs),
-      notBeforeMs: Duration.toMillis(options.notBefore)
-    }
-  })
-  const answers = { replit: ours, external: theirs }
+  const askTheirs = external.ask(questionTo("external", known, config))
+  const askOurs = (otherSideIdle: boolean) =>
+    Effect.flatMap(memory.spent.since, (spent) =>
+      replit.ask({
+        ...questionTo("replit", known, config),
+        note: { holder: memory.holder, otherSideIdle, notBeforeMs: Duration.toMillis(options.notBefore), spent }
+      }).pipe(Effect.tap((ours) => memory.spent.noted(ours.installed ? spent : null))))
+  const answers = options.woken === true
+    ? yield* Effect.all({ external: askTheirs, replit: askOurs(false) }, { concurrency: 2 })
+    : yield* Effect.flatMap(askTheirs, (theirs) =>
+      Effect.map(
+        askOurs(known !== null && isIdle(theirs)),
+        (ours): Answers => ({ replit: ours, external: theirs })
+      ))
+  const { external: theirs, replit: ours } = answers
   if (ours.notDue) return report("not-due", yield* Ref.get(tally), known, answers, null)
   yield* checkPair(answers)
   const fitting = known === null ? null : whatFits(known, answers)
@@ -142,7 +160,7 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
     // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
     const tokens = asLeft ? told : yield* tokensOf
     yield* refuseTimeTravel(tokens)
-    return yield* underLease(memory, answers, fitting, tally, tokens)
+    return yield* underLease(memory, answers, fitting, tally, tokens, options.wakes)
   }))
 })
 
@@ -156,7 +174,8 @@ const underLease = Effect.fn("underLease")(function*(
   before: Answers,
   fitting: Known | "all" | null,
   tally: Ref.Ref<Tally>,
-  tokens: Readonly<Record<Side, Tokens>>
+  tokens: Readonly<Record<Side, Tokens>>,
+  wakes: Wakes | undefined
 ) {
   const config = yield* SyncConfig
   const replit = yield* ReplitDb
@@ -179,6 +198,7 @@ const underLease = Effect.fn("underLease")(function*(
   const braked = yield* brake(workOf(ready, answers), ready.tables.map(({ table }) => table), answers)
   yield* Ref.update(tally, (now) => ({ ...now, paused: [...now.paused, ...braked.paused] }))
   yield* pass(braked.work, tally, config)
+  if (wakes !== undefined) yield* follow(wakes, braked.later, tally, config)
   const moved = yield* Ref.get(tally)
   // What a paused table applied may not be acknowledged yet, and its history is what says so.
   const paused = new Set(moved.paused.map(({ table }) => table))

@@ -228,9 +228,12 @@ const inUse = ({ name }: SyncedTable, message: string) =>
 const ready = Effect.fn("ready")(
   function*<R>(table: SyncedTable, text: string, options: SetupOptions<R>) {
     const { acceptPartitions = false } = options
-    const { touch } = yield* SyncConfig
+    const { listensTo, touch } = yield* SyncConfig
     const capture = (accept: boolean) =>
-      onBoth((database) => database.capture(table, { touch, acceptPartitions: accept }))
+      onBoth((database) => {
+        const announce = listensTo.includes(database.side)
+        return database.capture(table, { touch, announce, acceptPartitions: accept })
+      })
     const found = yield* capture(acceptPartitions)
     const gone = sides.filter((side) => found[side].gone.length > 0)
     // What went on both sides is meant: comparing brings nothing back.

@@ -8,7 +8,7 @@ import { sides } from "../domain/Side.ts"
 import { exitCode } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display, isSelected } from "../domain/TableName.ts"
-import type { Run } from "../services/Database.ts"
+import type { Run, Spent } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { retrying } from "./cycle.ts"
 import { onBoth } from "./databases.ts"
@@ -31,6 +31,8 @@ export interface Status {
   readonly lastCycleAt: string | null
   /** The last cycle that moved something or failed. */
   readonly lastRun: Run | null
+  /** What visits cost since the first of the month (UTC): cycles and the rolling proof, not other commands. */
+  readonly bill: Readonly<Record<Side, Spent>> | null
   readonly unreachable: ReadonlyArray<Unreachable>
 }
 
@@ -60,7 +62,8 @@ export const status = Effect.gen(function*() {
         identity: database.identity,
         found: database.status(tables),
         held: database.held,
-        proofs: database.proofs
+        proofs: database.proofs,
+        bill: database.side === "replit" ? database.bill : Effect.succeed(null)
       }).pipe(retrying("2 seconds"))
     )
   )
@@ -89,6 +92,7 @@ export const status = Effect.gen(function*() {
     ),
     lastCycleAt: replit?.found.lastCycleAt ?? null,
     lastRun: replit?.found.lastRun ?? null,
+    bill: replit?.bill ?? null,
     unreachable: sides.flatMap((side) =>
       Either.match(asked[side], {
         onLeft: (error) => [{ side, message: error.message, exitCode: exitCode(error) }],

@@ -1,19 +1,29 @@
 /**
- * The service: a cycle now, and again an interval after each one's end, whatever happens to one of them.
+ * The service: a cycle now, and again an interval after each one's end, or when something wakes it, whatever happens to one
+ * of them.
  *
  * It knows nothing of databases, and its retries are between cycles only: what may pass within one is tried again by
  * the cycle itself. Stopped, it lets the batch in hand finish, because batches can't be interrupted.
  */
-import { Cause, Clock, Console, DateTime, Duration, Effect, Exit, Fiber, Option, Ref, Schedule } from "effect"
+import { Cause, Clock, Console, DateTime, Duration, Effect, Exit, Fiber, Option, Ref } from "effect"
+import { type Before, nextPause } from "../domain/nextPause.ts"
 import { duration } from "../domain/Quantity.ts"
 import type { ActionNeeded, SyncError } from "../domain/SyncError.ts"
+import { display, type TableName } from "../domain/TableName.ts"
 import { announce, warningsOf } from "./announce.ts"
 import type { Cycle, CycleOptions, CycleReport } from "./cycle.ts"
 import { leftBehind } from "./leftBehind.ts"
+import type { Wakes } from "./wakes.ts"
 
 export interface SuperviseOptions<R = never> {
   /** From the end of a cycle to the start of the next. */
   readonly interval: Duration.Duration
+  /** In eco: how long that becomes while external has nothing new; see `nextPause`. */
+  readonly maxInterval?: Duration.Duration | undefined
+  /** Wakes it before its time. */
+  readonly wakes?: Wakes | undefined
+  /** Before each pause, whatever the cycle was like. */
+  readonly leave?: Effect.Effect<void>
   /** What comes after a cycle that got through. */
   readonly afterwards?: (report: CycleReport) => Effect.Effect<void, never, R>
 }
@@ -27,14 +37,23 @@ export interface SuperviseOptions<R = never> {
  */
 export const supervise = Effect.fn("supervise")(function*<R = never>(
   cycle: Cycle,
-  { interval, afterwards = () => Effect.void }: SuperviseOptions<R>
+  options: SuperviseOptions<R>
 ) {
+  const { afterwards = () => Effect.void, interval, leave = Effect.void } = options
   const watch: Watch = {
     hasPassed: yield* Ref.make(false),
     defects: yield* Ref.make(0),
-    warned: yield* Ref.make<ReadonlySet<string>>(new Set())
+    failures: yield* Ref.make(0),
+    warned: yield* Ref.make<ReadonlySet<string>>(new Set()),
+    last: yield* Ref.make<Pick<Before, "pauseMs" | "woken"> | null>(null),
+    names: yield* Ref.make<ReadonlyArray<TableName>>([])
   }
-  const loop = oneCycle(cycle(optionsFor(interval)), watch, afterwards).pipe(Effect.repeat(Schedule.spaced(interval)))
+  const loop = Effect.gen(function*() {
+    const woken = (yield* Ref.get(watch.last))?.woken ?? false
+    const report = yield* oneCycle(cycle(optionsFor(options, woken)), watch, afterwards)
+    yield* leave
+    yield* rest(options, watch, report)
+  }).pipe(Effect.forever)
   return yield* onItsOwnFiber(loop).pipe(
     Effect.flatMap((exit) => Exit.isFailure(exit) ? endOrRestart(exit.cause, watch, interval) : Effect.void),
     Effect.forever,
@@ -47,15 +66,53 @@ interface Watch {
   readonly hasPassed: Ref.Ref<boolean>
   /** Defects since the last cycle that came to an end. */
   readonly defects: Ref.Ref<number>
+  /** Failures since the last cycle that got through. */
+  readonly failures: Ref.Ref<number>
   /** What was warned of last time: it is not said again while it lasts. */
   readonly warned: Ref.Ref<ReadonlySet<string>>
+  /** The pause before the cycle at hand. */
+  readonly last: Ref.Ref<Pick<Before, "pauseMs" | "woken"> | null>
+  /** Tables that go on by themselves, as the last cycle left them. */
+  readonly names: Ref.Ref<ReadonlyArray<TableName>>
 }
 
-const optionsFor = (interval: Duration.Duration): CycleOptions => ({
+const optionsFor = <R>({ interval, wakes }: SuperviseOptions<R>, woken: boolean): CycleOptions => ({
   retryFor: Duration.min(interval, "60 seconds"),
   lease: "skip",
-  notBefore: Duration.times(interval, 0.9)
+  // What was announced here is due, whoever else was there a moment ago.
+  notBefore: woken ? 0 : Duration.times(interval, 0.9),
+  ...(wakes === undefined ? {} : { wakes, woken })
 })
+
+/** Until it is time for the next cycle. */
+const rest = Effect.fn("rest")(function*<R>(
+  { interval, maxInterval, wakes }: SuperviseOptions<R>,
+  watch: Watch,
+  report: CycleReport | null
+) {
+  const pauses = {
+    intervalMs: Duration.toMillis(interval),
+    maxIntervalMs: maxInterval === undefined ? null : Duration.toMillis(maxInterval)
+  }
+  const before = yield* Ref.get(watch.last)
+  const pauseMs = nextPause(pauses, {
+    pauseMs: before?.pauseMs ?? pauses.intervalMs / 2,
+    woken: before?.woken ?? false,
+    outcome: report === null ? "failed" : isNothing(report.pull) ? "nothing" : "found"
+  })
+  const slept = Effect.as(Effect.sleep(pauseMs), false)
+  const woken = wakes === undefined ? Effect.never : Effect.gen(function*() {
+    // An app that goes on writing would have a cycle that fails tried again and again.
+    const failures = yield* Ref.get(watch.failures)
+    if (failures > 0) yield* Effect.sleep(Math.min(1000 * 2 ** Math.min(failures, 20), pauseMs))
+    yield* wakes.woken(yield* Ref.get(watch.names))
+    return true
+  })
+  yield* Ref.set(watch.last, { pauseMs, woken: yield* Effect.raceFirst(slept, woken) })
+})
+
+const isNothing = ({ conflicts, deleted, inserted, quarantined, updated }: CycleReport["pull"]): boolean =>
+  inserted + updated + deleted + conflicts + quarantined === 0
 
 const oneCycle = <R, R2>(
   cycle: Effect.Effect<CycleReport, SyncError, R>,
@@ -63,12 +120,16 @@ const oneCycle = <R, R2>(
   afterwards: (report: CycleReport) => Effect.Effect<void, never, R2>
 ) =>
   Effect.matchEffect(cycle, {
-    onSuccess: (report) => Effect.zipRight(tellSuccess(report, watch), afterwards(report)),
-    onFailure: (error) => tellFailure(error, watch)
+    onSuccess: (report) =>
+      Effect.as(Effect.zipRight(tellSuccess(report, watch), afterwards(report)), report as CycleReport | null),
+    onFailure: (error) => Effect.as(tellFailure(error, watch), null)
   }).pipe(Effect.zipLeft(Ref.set(watch.defects, 0)))
 
 const tellSuccess = Effect.fn("tellSuccess")(function*(report: CycleReport, watch: Watch) {
   const isFirst = report.outcome !== "not-due" && !(yield* Ref.getAndSet(watch.hasPassed, true))
+  const paused = new Set(report.paused.map(({ table }) => table))
+  yield* Ref.set(watch.names, report.ready.map(({ name }) => name).filter((name) => !paused.has(display(name))))
+  yield* Ref.set(watch.failures, 0)
   const warnings = new Set([...warningsOf(report), ...(isFirst ? yield* leftBehindOrNot : [])])
   const known = yield* Ref.getAndSet(watch.warned, warnings)
   for (const warning of warnings) {
@@ -88,6 +149,7 @@ const leftBehindOrNot = Effect.catchAll(leftBehind, (error) =>
 
 const tellFailure = Effect.fn("tellFailure")(function*(error: SyncError, watch: Watch) {
   if (error._tag === "ActionNeeded" && !(yield* Ref.get(watch.hasPassed))) return yield* error
+  yield* Ref.update(watch.failures, (failures) => failures + 1)
   yield* Effect.logError("Cycle failed").pipe(Effect.annotateLogs({ reason: oneLine(error.message) }))
   yield* Console.log(`${yield* stamp}Failed: ${oneLine(error.message)} The next cycle tries again.`)
 })

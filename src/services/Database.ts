@@ -16,7 +16,9 @@ import type { SyncError } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import type { Renewal, Tokens } from "../domain/Tokens.ts"
 
-export interface Database extends Catalog, Changelog, Comparison, Proving, Survey, Journal, Braking {
+export interface Database
+  extends Catalog, Changelog, Comparison, Proving, Survey, Journal, Braking, Listening, Metering
+{
   readonly side: Side
 }
 
@@ -129,6 +131,8 @@ export interface CaptureOptions {
   readonly touch: boolean
   /** A person said that the rows of partitions that are gone may come back from the other side. Default false. */
   readonly acceptPartitions?: boolean
+  /** Whether changes are announced to whoever listens; what was installed for it before is removed. Default false. */
+  readonly announce?: boolean
 }
 
 export interface Captured {
@@ -213,6 +217,8 @@ export interface Question {
     readonly otherSideIdle: boolean
     /** Nothing is due when another holder finished a cycle less than this ago; 0 asks always. */
     readonly notBeforeMs: number
+    /** What visits cost since they were noted last, by side: it is added to this month's. */
+    readonly spent?: Readonly<Record<Side, Visits>>
   }
   /** Written before the question is answered. */
   readonly renewal?: Renewal
@@ -707,4 +713,59 @@ export interface Held {
   readonly holding: Holding
   /** Newest change that a person approved, by side; 0 without any. */
   readonly approved: Readonly<Record<Side, bigint>>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Listening: who is told at once that the app changed something.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Listening {
+  /**
+   * Listens on a connection of its own for the scope. Hints only: what is announced while nobody listens is lost, and of
+   * tables without `CaptureOptions.announce` nothing is announced.
+   */
+  readonly listen: Effect.Effect<Listener, SyncError, Scope.Scope>
+}
+
+export interface Listener {
+  /**
+   * Says which of the tables have changes outside quarantine. Without any the listener rests: from then on the next change
+   * is announced, and nothing was missed before. Else it doesn't, unless `anyway`. It can't rest while a transaction that
+   * announced nothing is open: then neither is true, and it is to look again soon.
+   */
+  readonly look: (names: ReadonlyArray<TableName>, options?: { readonly anyway: boolean }) => Effect.Effect<
+    { readonly waiting: ReadonlyArray<TableName>; readonly resting: boolean },
+    SyncError
+  >
+  /** Returns when something was announced since it returned last. Fails when the connection is lost. */
+  readonly heard: Effect.Effect<void, SyncError>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Metering: what the sync's visits cost.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Metering {
+  /** Bytes to and from this database on all connections of this process, as the network has them. */
+  readonly traffic: Effect.Effect<Traffic>
+  /** Closes the connections that nobody uses, so that the database may sleep; the next statement opens one again. */
+  readonly disconnect: Effect.Effect<void>
+  /** What was noted since the first of the month (UTC); nothing when nothing of ours is there. Replit's side only. */
+  readonly bill: Effect.Effect<Readonly<Record<Side, Spent>> | null, SyncError>
+}
+
+/** From the service's view: what it received, and what it sent. */
+export interface Traffic {
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+export interface Visits extends Traffic {
+  /** Cycles that asked this side something. */
+  readonly visits: number
+}
+
+export interface Spent extends Visits {
+  /** For how long visits kept it awake if it sleeps after `sleepsAfterMs` of `domain/bill.ts`: estimated. */
+  readonly awakeMs: number
 }

@@ -18,8 +18,10 @@ import type { Connection } from "./memory/Changelog.ts"
 import * as Changelog from "./memory/Changelog.ts"
 import * as Comparison from "./memory/Comparison.ts"
 import * as Journal from "./memory/Journal.ts"
+import * as Listening from "./memory/Listening.ts"
 import type { MemoryTable, Row } from "./memory/MemoryTable.ts"
 import { idOf } from "./memory/MemoryTable.ts"
+import * as Metering from "./memory/Metering.ts"
 import * as Proving from "./memory/Proving.ts"
 import type { PendingKey } from "./memory/Queue.ts"
 import { pendingKeys } from "./memory/Queue.ts"
@@ -76,7 +78,9 @@ const connect = (store: Store): Database => {
     ...Proving.make(store),
     ...Survey.make(store),
     ...Journal.make(store),
-    ...Brake.make(store)
+    ...Brake.make(store),
+    ...Listening.make(store),
+    ...Metering.make(store)
   }
 }
 

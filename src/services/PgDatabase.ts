@@ -1,4 +1,4 @@
-/** `Database` on PostgreSQL: five parts over one session. Building it opens no connection. */
+/** `Database` on PostgreSQL: its parts over one session. Building it opens no connection. */
 import { FileSystem, Path } from "@effect/platform"
 import { Effect, Layer } from "effect"
 import { createRequire } from "node:module"
@@ -12,6 +12,8 @@ import * as PgCatalog from "./pg/PgCatalog.ts"
 import * as PgChangelog from "./pg/PgChangelog.ts"
 import * as PgComparison from "./pg/PgComparison.ts"
 import * as PgJournal from "./pg/PgJournal.ts"
+import * as PgListening from "./pg/PgListening.ts"
+import * as PgMetering from "./pg/PgMetering.ts"
 import * as PgProving from "./pg/PgProving.ts"
 import type { SessionOptions } from "./pg/PgSession.ts"
 import * as PgSession from "./pg/PgSession.ts"
@@ -34,7 +36,9 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
     ...PgProving.make(session, stems),
     ...PgSurvey.make(session, stems),
     ...PgJournal.make(session, stems),
-    ...PgBrake.make(session, stems)
+    ...PgBrake.make(session, stems),
+    ...PgListening.make(session),
+    ...PgMetering.make(session)
   } satisfies Database
 })
 

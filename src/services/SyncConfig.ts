@@ -9,7 +9,7 @@ import { type Brake, defaultBrake, parse as parseBrake } from "../domain/brake.t
 import { type ConnectionTarget, parseUrl, requireDirect } from "../domain/ConnectionTarget.ts"
 import type { Policy } from "../domain/decide.ts"
 import { parseBytes } from "../domain/Quantity.ts"
-import { type Side, urlSetting } from "../domain/Side.ts"
+import { type Side, sides, urlSetting } from "../domain/Side.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import {
   type Assignments,
@@ -41,6 +41,14 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly policyOf: (table: TableName) => Policy
   /** Pause between the end of a cycle and the start of the next: more than 0, at most 24 days. `SYNC_INTERVAL`. */
   readonly interval: Duration.Duration
+  /** `eco` visits external less and less often while nothing changes there. `SYNC_SCHEDULE`, default `spaced`. */
+  readonly schedule: "spaced" | "eco"
+  /** The longest pause of `eco`: not less than `interval`, at most 24 days. `SYNC_MAX_INTERVAL`, default 60 minutes. */
+  readonly maxInterval: Duration.Duration
+  /** Whether changes on both sides wake the service at once. `SYNC_LIVE`, default false; not together with `eco`. */
+  readonly live: boolean
+  /** The sides whose changes are announced to the service: both in live mode, Replit's in eco and with stamps on external. */
+  readonly listensTo: ReadonlyArray<Side>
   /** Most rows a batch holds, 1 to 1,000,000. `SYNC_BATCH_ROWS_MAX`. */
   readonly batchRowsMax: number
   /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
@@ -92,6 +100,9 @@ export interface Settings {
   readonly stamps?: Assignments | undefined
   readonly policies?: Assignments<Policy> | undefined
   readonly interval?: Duration.DurationInput | undefined
+  readonly schedule?: SyncConfig["Type"]["schedule"] | undefined
+  readonly maxInterval?: Duration.DurationInput | undefined
+  readonly live?: boolean | undefined
   readonly batchRowsMax?: number | undefined
   readonly retention?: Duration.DurationInput | undefined
   readonly retryFor?: Duration.DurationInput | undefined
@@ -118,6 +129,10 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     stampIsDefault: (table) => assigned(stamps, table) === undefined,
     policyOf: (table) => assigned(policies, table) ?? "last-write-wins",
     interval: Duration.decode(settings.interval ?? "5 minutes"),
+    schedule: settings.schedule ?? "spaced",
+    maxInterval: Duration.decode(settings.maxInterval ?? defaultMaxInterval),
+    live: settings.live ?? false,
+    listensTo: listensTo(settings),
     batchRowsMax: settings.batchRowsMax ?? 25_000,
     retention: Duration.decode(settings.retention ?? "7 days"),
     retryFor: Duration.decode(settings.retryFor ?? "60 seconds"),
@@ -131,6 +146,12 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
     verifyRepair: settings.verifyRepair ?? false
   }
+}
+
+/** Where nothing may be installed, nothing announces changes. */
+const listensTo = ({ externalCapture, live, schedule }: Settings): ReadonlyArray<Side> => {
+  if (live === true && externalCapture !== "timestamp") return sides
+  return live === true || schedule === "eco" ? ["replit"] : []
 }
 
 const assigned = <A extends string>(assignments: Assignments<A> | undefined, table: TableName): A | undefined =>
@@ -157,6 +178,9 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     stamps: assignments("SYNC_STAMP"),
     policies: Either.flatMap(assignments("SYNC_CONFLICT_POLICY"), policies),
     interval: optional(env, "SYNC_INTERVAL", interval),
+    schedule: optional(env, "SYNC_SCHEDULE", oneOf("spaced", "eco")),
+    maxInterval: optional(env, "SYNC_MAX_INTERVAL", (text) => maxInterval(text, env.get("SYNC_INTERVAL"))),
+    live: optional(env, "SYNC_LIVE", (text) => live(text, env.get("SYNC_SCHEDULE"))),
     batchRowsMax: optional(env, "SYNC_BATCH_ROWS_MAX", rows),
     retention: optional(env, "SYNC_RETENTION", retention),
     retryFor: optional(env, "SYNC_RETRY_FOR", retryFor),
@@ -183,6 +207,9 @@ const variables = [
   "SYNC_STAMP",
   "SYNC_CONFLICT_POLICY",
   "SYNC_INTERVAL",
+  "SYNC_SCHEDULE",
+  "SYNC_MAX_INTERVAL",
+  "SYNC_LIVE",
   "SYNC_BATCH_ROWS_MAX",
   "SYNC_RETENTION",
   "SYNC_RETRY_FOR",
@@ -198,6 +225,9 @@ const variables = [
 ] as const
 type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>
+
+/** Of `SYNC_SCHEDULE=eco`. */
+export const defaultMaxInterval = "60 minutes"
 
 const defaultTables: ReadonlyArray<TableName> = [{ schema: "public", name: "perfis" }]
 const defaultSelection: Selection = { names: defaultTables, schemas: [] }
@@ -347,6 +377,24 @@ const interval = (text: string): Either.Either<Duration.Duration, string> =>
       (value) => Duration.greaterThan(value, Duration.zero) && Duration.lessThanOrEqualTo(value, Duration.days(24)),
       () => `${text} is out of range; it must be more than 0 and at most 24 days, as in 5 minutes`
     )
+  )
+
+const maxInterval = (text: string, shortest: string | undefined): Either.Either<Duration.Duration, string> =>
+  Either.filterOrLeft(
+    interval(text),
+    (value) =>
+      Either.match(interval(shortest ?? "5 minutes"), {
+        onLeft: () => true,
+        onRight: (least) => Duration.greaterThanOrEqualTo(value, least)
+      }),
+    () => `${text} is shorter than SYNC_INTERVAL (${shortest ?? "5 minutes"})`
+  )
+
+const live = (text: string, schedule: string | undefined): Either.Either<boolean, string> =>
+  Either.filterOrLeft(
+    yesOrNo(text),
+    (wanted) => !(wanted && schedule?.toLowerCase() === "eco"),
+    () => "live mode keeps external awake, which SYNC_SCHEDULE=eco is to avoid: choose one of them"
   )
 
 const retention = (text: string): Either.Either<Duration.Duration, string> =>

@@ -5,8 +5,10 @@
  */
 import { Effect } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
+import { ActionNeeded } from "../domain/SyncError.ts"
 import type { Database } from "./Database.ts"
 import type { Migration } from "./pg/Migrations.ts"
+import * as PgMetering from "./pg/PgMetering.ts"
 import * as PgProving from "./pg/PgProving.ts"
 import type { SessionOptions } from "./pg/PgSession.ts"
 import * as PgSession from "./pg/PgSession.ts"
@@ -40,6 +42,12 @@ export const make = Effect.fn("TimestampDatabase.make")(function*(
     ...PgProving.make(session, stems),
     ...PgSurvey.make(session, stems),
     ...TimestampJournal.make(session, stems, ledger),
-    ...TimestampBrake.make(session, stems, ledger)
+    ...TimestampBrake.make(session, stems, ledger),
+    ...PgMetering.make(session),
+    disconnect: Effect.zipRight(session.disconnect, replit.disconnect),
+    listen: new ActionNeeded({
+      side: "external",
+      message: "Nothing announces changes on external with EXTERNAL_CAPTURE=timestamp: they are found by each cycle."
+    })
   } satisfies Database
 })

@@ -25,6 +25,7 @@ export const make = (database: Database, faults: Faults): Database => {
   const faulty = <A, R>(verb: string, effect: Effect.Effect<A, SyncError, R>): Effect.Effect<A, SyncError, R> =>
     faults.before({ side, verb }).pipe(Effect.zipRight(effect), Effect.zipLeft(faults.after({ side, verb })))
   const wrapped = Object.entries(database).map(([verb, value]): readonly [string, unknown] => {
+    if (local.has(verb)) return [verb, value]
     if (Effect.isEffect(value)) return [verb, faulty(verb, value as Anything)]
     if (typeof value !== "function") return [verb, value]
     return [verb, (...args: ReadonlyArray<unknown>) => faulty(verb, (value as Verb)(...args))]
@@ -43,6 +44,9 @@ export const make = (database: Database, faults: Faults): Database => {
         }))
   }
 }
+
+/** These ask nobody anything. */
+const local: ReadonlySet<string> = new Set(["traffic", "disconnect"] satisfies ReadonlyArray<keyof Database>)
 
 type Anything = Effect.Effect<unknown, SyncError>
 type Verb = (...args: ReadonlyArray<unknown>) => Anything

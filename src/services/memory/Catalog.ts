@@ -45,11 +45,11 @@ export const make = (store: Store): Catalog => ({
       store.identity = identity
     })
   ),
-  capture: Effect.fn("MemoryDatabase.capture")((table, { touch }) =>
+  capture: Effect.fn("MemoryDatabase.capture")((table, { announce = false, touch }) =>
     step(store, () => {
       const state = tableOf(store, table)
-      state.capture = { table, touch, fingerprint: "" }
-      state.capture = { table, touch, fingerprint: fingerprintOf(state) }
+      state.capture = { table, touch, announce, fingerprint: "" }
+      state.capture = { ...state.capture, fingerprint: fingerprintOf(state) }
       return { adopted: null, fingerprint: state.capture.fingerprint, gone: [], dropped: 0 }
     })
   ),
@@ -68,6 +68,7 @@ export const make = (store: Store): Catalog => ({
   uninstall: step(store, () => {
     for (const state of store.tables.values()) forget(store, state)
     store.runs.length = 0
+    store.traffic.clear()
     store.identity = null
     store.tokens = noTokens
     store.lastCycle = null

@@ -9,6 +9,7 @@ import { type Renewal, renewed } from "../../domain/Tokens.ts"
 import type { Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
 import { apply, contestedNumbers } from "./apply.ts"
 import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
+import { noteTraffic } from "./Metering.ts"
 import type { PendingKey } from "./Queue.ts"
 import {
   changedAt,
@@ -141,6 +142,7 @@ const answer = (
   })
   renew(store, renewal, nowUs)
   if (note !== undefined) connection.holder = note.holder
+  if (note?.spent !== undefined && store.installed) noteTraffic(store, note.spent, nowUs)
   const last = store.lastCycle
   const leased = store.lease !== null && store.lease !== connection
   const notDue = note !== undefined && last !== null && last.holder !== note.holder

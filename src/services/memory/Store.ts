@@ -7,8 +7,10 @@ import { ActionNeeded, Contended, RowRefused, SchemaDrifted, type SyncError } fr
 import { display, type TableName } from "../../domain/TableName.ts"
 import { noTokens, type Tokens } from "../../domain/Tokens.ts"
 import type { Conflict, Held, Identity, Refusal, Remembered, Run } from "../Database.ts"
+import { type Gate, makeGate } from "./Gate.ts"
 import type { MemoryTable, Row, RowId } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
+import type { Noted } from "./Metering.ts"
 import type { MemorySequence } from "./Sequences.ts"
 import type { Transaction } from "./Transaction.ts"
 
@@ -28,6 +30,9 @@ export interface Store {
   readonly runs: Array<Run>
   /** Advisory locks: how many hold each number. */
   readonly advisory: Map<bigint, number>
+  readonly gate: Gate
+  /** What visits cost this month or, as long as nobody visits, in an earlier one. */
+  readonly traffic: Map<Side, Noted>
   /** A random uuid. */
   readonly newId: () => string
   installed: boolean
@@ -49,7 +54,12 @@ export interface TableState {
   readonly rows: Map<RowId, Row>
   readonly locks: Map<RowId, RowLock>
   /** What `capture` was told; null without capture. */
-  capture: { readonly table: SyncedTable; readonly touch: boolean; readonly fingerprint: string } | null
+  capture: {
+    readonly table: SyncedTable
+    readonly touch: boolean
+    readonly announce: boolean
+    readonly fingerprint: string
+  } | null
   remembered: Remembered | null
   /** The queue, in the order of commits. */
   pending: Array<Entry>
@@ -110,6 +120,8 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     proveAfterUs: 0n,
     runs: [],
     advisory: new Map(),
+    gate: makeGate(),
+    traffic: new Map(),
     newId: () => uuid(random),
     installed: false,
     identity: null,
@@ -196,7 +208,7 @@ export const tableNamed = (store: Store, name: TableName): TableState => {
 export const fingerprintOf = ({ capture, schema }: TableState): string =>
   JSON.stringify([
     shapeOf(schema, ""),
-    capture === null ? null : [capture.table.key, capture.table.stamp, capture.touch]
+    capture === null ? null : [capture.table.key, capture.table.stamp, capture.touch, capture.announce]
   ])
 
 const drifted = (store: Store, table: TableName, sqlState: string, message: string) =>

@@ -7,6 +7,7 @@ import type { Key } from "../../domain/SyncedTable.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import type { Conflict } from "../Database.ts"
 import { childrenOf, requireFit, requireNewKey, requireParents, requireUnique, tellChildren } from "./constraints.ts"
+import { announce } from "./Gate.ts"
 import { Locks } from "./Locks.ts"
 import type { MemoryTable, Row, RowChange, RowId, Statements } from "./MemoryTable.ts"
 import { idOf, idOfKey, keyOf } from "./MemoryTable.ts"
@@ -56,6 +57,8 @@ export class Transaction {
   private rest: Array<() => void> = []
   private depth = 0
   private open = true
+  /** Somebody rested when this one wrote. */
+  private announces = false
 
   constructor(store: Store, nowUs: bigint, applying: Applying | null = null) {
     this.store = store
@@ -178,11 +181,13 @@ export class Transaction {
     for (const { entry, state } of this.captured) state.pending.push(entry)
     this.store.conflicts.push(...this.journal)
     this.rollback()
+    if (this.announces) announce(this.store.gate)
   }
 
   rollback(): void {
     this.open = false
     this.locks.release()
+    this.store.gate.silent.delete(this)
     this.store.transactions.delete(this)
   }
 
@@ -269,6 +274,9 @@ export class Transaction {
     const changeId = ++this.store.lastChangeId
     const bounces = this.bouncesOf(state, id)
     this.captured.push({ state, entry: { changeId, operation, id, was, changedAtUs: this.nowUs, bounces } })
+    if (!state.capture.announce) return
+    if (this.store.gate.closed) this.announces = true
+    else this.store.gate.silent.add(this)
   }
 
   /** What comes of applying counts on: from the applied row itself, or from the one that went to and fro most often. */

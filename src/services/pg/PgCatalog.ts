@@ -70,24 +70,32 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
         )
       })),
 
-    capture: (table, { acceptPartitions = false, touch }) =>
+    capture: (table, { acceptPartitions = false, announce = false, touch }) =>
       Effect.gen(function*() {
         const { key, name, stamp } = table
-        const rows = yield* session.transaction(
-          session.query("select vaivem.capture($1, $2, $3::text[], $4, $5::boolean, $6::boolean)::text as captured", [
-            name.schema,
-            name.name,
-            key,
-            stamp,
-            touch,
-            acceptPartitions
-          ]),
+        const { captured, fingerprint } = yield* session.transaction(
+          Effect.gen(function*() {
+            const rows = yield* session.query(
+              "select vaivem.capture($1, $2, $3::text[], $4, $5::boolean, $6::boolean)::text as captured",
+              [name.schema, name.name, key, stamp, touch, acceptPartitions]
+            )
+            const captured: WireCaptured = JSON.parse(String(rows[0]!.captured))
+            if (captured.gone.length > 0) return { captured, fingerprint: captured.fingerprint }
+            const announced = yield* session.query(
+              "select vaivem.announce_changes($1, $2, $3::boolean) as fingerprint",
+              [
+                name.schema,
+                name.name,
+                announce
+              ]
+            )
+            return { captured, fingerprint: String(announced[0]!.fingerprint) }
+          }),
           { ...changing, table: name }
         )
-        const captured: WireCaptured = JSON.parse(String(rows[0]!.captured))
         stems.note(name, captured.stem, true)
         return {
-          fingerprint: captured.fingerprint,
+          fingerprint,
           gone: captured.gone,
           dropped: captured.dropped ?? 0,
           adopted: captured.adopted === null

@@ -5,10 +5,12 @@
  * COPY, and acknowledge with COMMIT; on the target BEGIN with the stage, COPY, lock and judge, merge, COMMIT.
  */
 import { Effect } from "effect"
+import { sleepsAfterMs } from "../../domain/bill.ts"
+import { type Side, sides } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { noTokens, type Renewal } from "../../domain/Tokens.ts"
-import type { Answer, Changelog, Claim, Identity, Phase, Question } from "../Database.ts"
+import type { Answer, Changelog, Claim, Identity, Phase, Question, Visits } from "../Database.ts"
 import { applyClaim } from "./applyClaim.ts"
 import { newestMigration } from "./Migrations.ts"
 import { columnsOf } from "./PgJournal.ts"
@@ -24,8 +26,11 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
     Effect.gen(function*() {
       const { countTo, known, note, renewal, schemas, tables } = question
       holder = note?.holder ?? holder
+      const spent = spentValues(note?.spent)
       const rows = yield* session.query(
-        `select ${renewal === undefined ? "" : `${renew(9)}, `}
+        `select ${spent.length === 0 ? "" : "vaivem.note_traffic($9::jsonb, $10::bigint), "}${
+          renewal === undefined ? "" : `${renew(9 + spent.length)}, `
+        }
            vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
            vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens`,
         [
@@ -37,6 +42,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           note?.otherSideIdle ?? false,
           note?.notBeforeMs ?? 0,
           countTo ?? 0,
+          ...spent,
           ...renewalValues(renewal)
         ]
       )
@@ -162,6 +168,16 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
   }
 }
 
+/** What visits cost, as `vaivem.note_traffic` reads it. */
+const spentValues = (spent: Readonly<Record<Side, Visits>> | undefined): ReadonlyArray<unknown> =>
+  spent === undefined ? [] : [
+    JSON.stringify(sides.map((side) => {
+      const { bytesIn, bytesOut, visits } = spent[side]
+      return { side, visits, bytes_in: bytesIn, bytes_out: bytesOut }
+    })),
+    sleepsAfterMs
+  ]
+
 /** A step of the renewal, with parameters from `$from` on. */
 const renew = (from: number) =>
   `vaivem.renew(${
@@ -226,7 +242,8 @@ const isInstalled = (session: PgSession) =>
       `select to_regclass('vaivem.migrations') is not null
          and to_regprocedure('vaivem.ask(text[], text[], text[], text, uuid, boolean, bigint)') is not null
          and to_regprocedure('vaivem.tokens()') is not null
-         and to_regprocedure('vaivem.waiting(text[], text[], bigint)') is not null as there`
+         and to_regprocedure('vaivem.waiting(text[], text[], bigint)') is not null
+         and to_regprocedure('vaivem.note_traffic(jsonb, bigint)') is not null as there`
     ),
     (rows) => rows[0]?.there === "t"
   )

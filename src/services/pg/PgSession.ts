@@ -11,7 +11,8 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
-import { Context, Effect, Option, Ref, type Scope, Stream } from "effect"
+import { Context, Deferred, Effect, Option, Queue, Ref, type Scope, Stream } from "effect"
+import * as Net from "node:net"
 import * as Pg from "pg"
 import * as Copy from "pg-copy-streams"
 import type { ConnectionTarget } from "../../domain/ConnectionTarget.ts"
@@ -19,6 +20,7 @@ import { toPgOptions } from "../../domain/ConnectionTarget.ts"
 import type { Side } from "../../domain/Side.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
+import type { Traffic } from "../Database.ts"
 import { fromPg } from "../PgErrors.ts"
 
 /** A row as PostgreSQL prints it: every value is text or null. */
@@ -44,6 +46,18 @@ export interface PgSession {
   readonly query: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
   /** A connection of its own for the scope, outside any transaction: for advisory locks that live as long. */
   readonly reserve: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
+  /** The same outside the pool, with LISTEN. */
+  readonly listen: (channel: string) => Effect.Effect<Listening, SyncError, Scope.Scope>
+  /** What went over the network on all connections so far, set-up and TLS included. */
+  readonly traffic: Effect.Effect<Traffic>
+  /** Closes the pool's connections; those in use when they are given back. */
+  readonly disconnect: Effect.Effect<void>
+}
+
+export interface Listening {
+  readonly query: Transaction["query"]
+  /** Returns when there was a notification since it returned last, and fails when the connection is lost. */
+  readonly heard: Effect.Effect<void, SyncError>
 }
 
 export interface SessionOptions {
@@ -91,7 +105,9 @@ export const make = Effect.fn("PgSession.make")(function*(
   target: ConnectionTarget,
   { readOnly = false }: SessionOptions = {}
 ) {
-  const pool = yield* Effect.acquireRelease(Effect.sync(() => makePool(target)), endPool)
+  const meter = makeMeter()
+  let pool = makePool(target, meter)
+  yield* Effect.addFinalizer(() => Effect.suspend(() => endPool(pool)))
   const sort = (options: BeginOptions | undefined, committing = false) =>
     fromPg(target.side, options?.table, { target, primaryKey: options?.primaryKey ?? null, committing })
   const CurrentTransaction = Context.GenericTag<never, Client>(`vaivem/${target.side}/Transaction`)
@@ -138,7 +154,14 @@ export const make = Effect.fn("PgSession.make")(function*(
       Effect.scoped(Effect.flatMap(acquirer, (connection) => connection.execute(text, values, undefined))).pipe(
         Effect.mapError(sort(undefined))
       ),
-    reserve: Effect.map(acquire(), (client) => onClient(client, sort(undefined)).query)
+    reserve: Effect.map(acquire(), (client) => onClient(client, sort(undefined)).query),
+    listen: (channel) => listen(target, meter, sort(undefined), channel),
+    traffic: Effect.sync(meter.total),
+    disconnect: Effect.suspend(() => {
+      const before = pool
+      pool = makePool(target, meter)
+      return endPool(before)
+    })
   }
   return session
 })
@@ -179,26 +202,54 @@ const pinned = (options: BeginOptions | undefined): string => {
 
 /** A connection that knows whether it may be used again. */
 interface Client {
-  readonly pg: Pg.PoolClient
+  readonly pg: Pg.ClientBase
   /** In the middle of a COPY, or of a statement that was given up: can't be used again. */
   broken: boolean
   inTransaction: boolean
   readonly release: () => void
 }
 
-const makePool = (target: ConnectionTarget): Pg.Pool => {
-  const pool = new Pg.Pool({
-    ...toPgOptions(target),
-    application_name: "vaivem",
-    max: 4,
-    // A sleeping Neon database takes a second or more to wake up.
-    connectionTimeoutMillis: 15_000,
-    idleTimeoutMillis: 10_000,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
-    // Every value stays the text that PostgreSQL printed: `Date` would drop microseconds, `number` digits.
-    types: { getTypeParser: () => (value: string) => value }
-  })
+/** How every connection is made. */
+const optionsOf = (target: ConnectionTarget, meter: Meter) => ({
+  ...toPgOptions(target),
+  application_name: "vaivem",
+  // A sleeping Neon database takes a second or more to wake up.
+  connectionTimeoutMillis: 15_000,
+  keepAlive: true,
+  keepAliveInitialDelayMillis: 10_000,
+  // Every value stays the text that PostgreSQL printed: `Date` would drop microseconds, `number` digits.
+  types: { getTypeParser: () => (value: string) => value },
+  stream: meter.socket
+})
+
+/** Counts bytes on the sockets themselves, below TLS. */
+interface Meter {
+  readonly socket: () => Net.Socket
+  readonly total: () => Traffic
+}
+
+const makeMeter = (): Meter => {
+  const open = new Set<Net.Socket>()
+  let [bytesIn, bytesOut] = [0, 0]
+  return {
+    socket: () => {
+      const socket = new Net.Socket()
+      open.add(socket)
+      return socket.once("close", () => {
+        open.delete(socket)
+        bytesIn += socket.bytesRead
+        bytesOut += socket.bytesWritten
+      })
+    },
+    total: () => ({
+      bytesIn: [...open].reduce((sum, { bytesRead }) => sum + bytesRead, bytesIn),
+      bytesOut: [...open].reduce((sum, { bytesWritten }) => sum + bytesWritten, bytesOut)
+    })
+  }
+}
+
+const makePool = (target: ConnectionTarget, meter: Meter): Pg.Pool => {
+  const pool = new Pg.Pool({ ...optionsOf(target, meter), max: 4, idleTimeoutMillis: 10_000 })
   // Without a listener, an idle connection that the server closes would end the process. The pool drops it by itself.
   pool.on("error", () => {})
   return pool
@@ -207,6 +258,23 @@ const makePool = (target: ConnectionTarget): Pg.Pool => {
 /** Bounded, because a server that doesn't answer must not hold up the end of the process. */
 const endPool = (pool: Pg.Pool) =>
   Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"))
+
+const listen = Effect.fnUntraced(function*(target: ConnectionTarget, meter: Meter, sort: Sort, channel: string) {
+  const pg = new Pg.Client(optionsOf(target, meter))
+  const lost = yield* Deferred.make<never, SyncError>()
+  const heard = yield* Queue.sliding<void>(1)
+  const lose = (cause: unknown) => Deferred.unsafeDone(lost, Effect.fail(sort(cause)))
+  pg.on("error", lose)
+  pg.on("end", () => lose(new Error("Connection terminated unexpectedly")))
+  pg.on("notification", () => heard.unsafeOffer())
+  yield* Effect.acquireRelease(
+    Effect.tryPromise({ try: () => pg.connect(), catch: sort }),
+    () => Effect.promise(() => pg.end()).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"))
+  )
+  const { query } = onClient({ pg, broken: false, inTransaction: false, release: () => {} }, sort)
+  yield* query(`listen ${Pg.escapeIdentifier(channel)}`)
+  return { query, heard: Effect.raceFirst(Queue.take(heard), Deferred.await(lost)) } satisfies Listening
+})
 
 const connect = async (pool: Pg.Pool, readOnly: boolean): Promise<Client> => {
   const pg = await pool.connect()
