@@ -21,7 +21,7 @@ import type { Stems } from "../pg/Stems.ts"
 import type { TableSql } from "../pg/TableSql.ts"
 import { bouncesMax } from "../pg/TableSql.ts"
 import { journalCascades } from "./cascades.ts"
-import type { Json, Ledger } from "./Ledger.ts"
+import { type Json, keysText, type Ledger } from "./Ledger.ts"
 import * as Mount from "./Mount.ts"
 import { prints } from "./prints.ts"
 import { scan } from "./scan.ts"
@@ -226,7 +226,7 @@ const claimKeys = Effect.fnUntraced(function*(
 ) {
   // Asked about these, it says what a scan would find by now.
   const rows = (yield* tx.query(sql.stampsOf, columnsOf(table, keys)))[0]!.rows
-  yield* Mount.fill(tx, sql, yield* ledger.look(table.name, String(rows), known(sql, JSON.stringify(keys))))
+  yield* Mount.fill(tx, sql, yield* ledger.look(table.name, String(rows), known(sql, keysText(keys))))
   const found = (yield* tx.query(sql.claimKeys(phase), columnsOf(table, keys)))[0]!
   return Number(found.rows) === 0 ? null : claimedOf(tx, sql, ledger, table, phase, found)
 })
