@@ -7,6 +7,7 @@ import { DateTime, Effect } from "effect"
 import { label, opposite, type Side } from "../domain/Side.ts"
 import { WorldRefused } from "../domain/SyncError.ts"
 import { type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
 import { onBoth } from "./databases.ts"
 import { RandomId } from "./RandomId.ts"
 
@@ -41,12 +42,14 @@ export const tokensOf = Effect.gen(function*() {
 export const adopt = Effect.gen(function*() {
   const found = timeTravel(yield* tokensOf)
   const own = { replit: yield* RandomId, external: yield* RandomId }
+  // A database on which nothing may be installed keeps no token, so the other side knows none of it.
+  const keepsTokens = (yield* SyncConfig).externalCapture === "triggers"
   // Until both are through, the tokens don't match: broken off anywhere, it is begun again.
   yield* onBoth((database) =>
-    database.takeAsItIs(found?.side === database.side ? found.otherRemembersUntilMs : null, {
-      own: own[database.side],
-      peer: own[opposite(database.side)]
-    })
+    database.takeAsItIs(
+      found?.side === database.side ? found.otherRemembersUntilMs : null,
+      keepsTokens ? { own: own[database.side], peer: own[opposite(database.side)] } : {}
+    )
   )
 })
 
