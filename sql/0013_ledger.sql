@@ -9,12 +9,12 @@ create table vaivem.ledger (
   id uuid,
   peer uuid,
   confirmed boolean not null default false,
-  snapshot bigint,
+  committed bigint,
   kept_since timestamptz not null default clock_timestamp()
 );
 create unique index ledger_one_row on vaivem.ledger ((true));
 comment on table vaivem.ledger is 'Which external database the ledger is about. One row, Replit''s side only, like all that is named ledger.';
-comment on column vaivem.ledger.snapshot is 'Where external''s transaction numbers were: they never go back, unless the database did.';
+comment on column vaivem.ledger.committed is 'Number of the last transaction that the sync committed there: where it is yet to come, external went back in time.';
 
 create table vaivem.ledger_tables (
   id integer generated always as identity primary key,
@@ -251,6 +251,9 @@ create function vaivem.ledger_settle(p_table integer, p_done jsonb) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $fn$
 -- What a transaction on external left of the entries that were brought there.
 begin
+  if p_done ? 'committed' then
+    update vaivem.ledger l set committed = greatest(l.committed, (p_done ->> 'committed')::bigint);
+  end if;
   delete from vaivem.ledger_pending p
   where p.table_id = p_table
     and p.change_id in (select i::bigint from jsonb_array_elements_text(p_done -> 'settled') i);

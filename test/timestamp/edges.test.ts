@@ -4,6 +4,7 @@ import { Contended, type SyncError, Unavailable } from "../../src/domain/SyncErr
 import { approve } from "../../src/programs/approve.ts"
 import { discardQuarantine } from "../../src/programs/quarantine.ts"
 import { reject } from "../../src/programs/reject.ts"
+import { resolve } from "../../src/programs/resolve.ts"
 import { setup } from "../../src/programs/setup.ts"
 import { splitIds } from "../../src/programs/splitIds.ts"
 import { teardown } from "../../src/programs/teardown.ts"
@@ -99,6 +100,26 @@ layer(PgPair.layer, { excludeTestServices: true })("edges of syncing by stamps",
       assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, pull: { updated: 1, conflicts: 1 } })
       yield* assertConverged(sync)
       assert.deepStrictEqual(yield* journaled(sync), ["replit conflict: replit"])
+    }))
+
+  it.scoped("a row that is changed again between scan and claim is sent once, as it is then", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(1)
+      const table = yield* sync.table("notas")
+      const scan = sync.external.database.scan([table], { sweep: "now" })
+      yield* sync.external.query("update notas set a = 'primeira', updated_at = now() where id = 1")
+      yield* scan
+      yield* sync.external.query("update notas set a = 'segunda', updated_at = now() where id = 1")
+      yield* Effect.scoped(Effect.gen(function*() {
+        const request = { _tag: "Next", phase: "upserts", after: null, rows: 10 } as const
+        const claim = yield* sync.external.database.claim(table, request)
+        yield* sync.replit.database.apply(table, claim!, { judge: resolve(table, "external"), locks: "wait" })
+        yield* claim!.acknowledge([])
+      }))
+      yield* scan
+      assert.deepStrictEqual(yield* sync.external.pending("notas"), [])
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.replit.query("select a from notas"), [{ a: "segunda" }])
     }))
 
   it.scoped("a row that the app inserts while it arrives is a conflict, not a bad row", () =>

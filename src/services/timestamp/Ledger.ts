@@ -27,6 +27,8 @@ export interface LedgerTable {
   readonly isReconciled: boolean
   /** How long ago keys were compared; null if never. */
   readonly sweptAgoMs: number | null
+  /** The last transaction that was committed on external for a batch, of any table; null without one. */
+  readonly committed: bigint | null
 }
 
 export interface Waiting {
@@ -168,7 +170,7 @@ export const isAbout = (row: Row, { database, host, port }: ConnectionTarget): b
   row.host === host && Number(row.port) === port && row.database === database
 
 const scanned = `select t.id, t.table_schema, t.table_name, t.low_us::text as low_us, s.rows, s.hash,
-    t.contract is not null as reconciled,
+    t.contract is not null as reconciled, (select l.committed::text from vaivem.ledger l) as committed,
     floor(extract(epoch from clock_timestamp() - t.swept_at) * 1000)::bigint::text as swept_ago_ms
   from unnest($1::text[], $2::text[]) as a (schema, name)
   join vaivem.ledger_tables t on t.table_schema = a.schema and t.table_name = a.name
@@ -189,6 +191,7 @@ const tableOf = (row: Row): readonly [string, LedgerTable] => [
     lowUs: BigInt(String(row.low_us)),
     seen: { rows: Number(row.rows), hash: String(row.hash) },
     isReconciled: row.reconciled === "t",
+    committed: row.committed === null || row.committed === undefined ? null : BigInt(row.committed),
     sweptAgoMs: row.swept_ago_ms === null || row.swept_ago_ms === undefined ? null : Number(row.swept_ago_ms)
   }
 ]

@@ -108,11 +108,17 @@ export const empty = (tx: Transaction, sql: TableSql, isFirst: boolean) => {
  *
  * @param seen versions of rows that need not be looked at again: an expression.
  */
-export const left = (sql: TableSql, seen = "'[]'::jsonb"): string => {
+export const left = (sql: TableSql, seen = "'[]'::jsonb"): string => leaving(sql, `'seen', ${seen},`)
+
+/** The same of a transaction that commits: by its number external is known to be the same later on. */
+export const committing = (sql: TableSql): string =>
+  leaving(sql, "'seen', '[]'::jsonb, 'committed', pg_current_xact_id()::text,")
+
+const leaving = (sql: TableSql, also: string): string => {
   const { history } = sql.asMounted
   return `select jsonb_build_object(
       'settled', (select coalesce(jsonb_agg(h.change_id), '[]') from ${history} h where h.change_id is not null),
-      'seen', ${seen},
+      ${also}
       'applied', (select coalesce(jsonb_agg(jsonb_build_array(h.source_change_id, ${sql.keyTexts("h")}::text)), '[]')
                   from ${history} h where h.source_change_id is not null and h.change_id is null and h.origin is not null),
       ${quarantineLeft})::text as done`

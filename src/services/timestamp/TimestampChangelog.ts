@@ -152,7 +152,16 @@ export const make = (
       ([row]) => Number(row!.purged)
     ),
 
-  takeAsItIs: () => Effect.asVoid(ledger.session.query("update vaivem.ledger_tables set contract = null"))
+  takeAsItIs: () => {
+    const { query, transaction } = ledger.session
+    // What it was thought to have changed or deleted says nothing any more: everything is compared.
+    return transaction(Effect.all([
+      query("update vaivem.ledger set committed = null"),
+      query("update vaivem.ledger_tables set contract = null, emptied_id = 0"),
+      query("delete from vaivem.ledger_quarantine"),
+      query("delete from vaivem.ledger_pending")
+    ], { discard: true }))
+  }
 })
 
 /** One that changed meanwhile is told by its fingerprint. */
@@ -275,7 +284,7 @@ export const commit = Effect.fnUntraced(function*(
   { name }: SyncedTable,
   written: string = sql.written
 ) {
-  const [rows, conflicts, done] = yield* tx.script([written, Mount.losers, Mount.left(sql)])
+  const [rows, conflicts, done] = yield* tx.script([written, Mount.losers, Mount.committing(sql)])
   const intent = yield* ledger.intend(name, String(rows!.rows[0]!.rows), String(conflicts!.rows[0]!.conflicts))
   yield* tx.commit().pipe(
     Effect.tapError((error: SyncError) =>
