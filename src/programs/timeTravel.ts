@@ -10,6 +10,7 @@ import { type Renewal, type TimeTravel, timeTravel, type Tokens } from "../domai
 import type { Database } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
 import { onBoth } from "./databases.ts"
 import { RandomId } from "./RandomId.ts"
 
@@ -58,11 +59,12 @@ export const adopt = Effect.fn("adopt")(function*(prefer: "newest" | Side) {
     if (prefer === opposite(side)) return nowMs
     return found?.side === side ? found.otherRemembersUntilMs : null
   }
+  // A database on which nothing may be installed keeps no token, so the other side knows none of it.
+  const keepsTokens = (yield* SyncConfig).externalCapture === "triggers"
   // Until both are through, the tokens don't match: broken off anywhere, it is begun again.
   yield* onBoth((database) =>
     database.takeAsItIs(forgottenUntil(database.side), {
-      own: own[database.side],
-      peer: own[opposite(database.side)],
+      ...(keepsTokens ? { own: own[database.side], peer: own[opposite(database.side)] } : {}),
       forget: tokens[database.side].next
     })
   )

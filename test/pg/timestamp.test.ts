@@ -21,6 +21,8 @@ layer(PgPair.layer, { excludeTestServices: true })("an external database on whic
       yield* sync.replit.query("insert into notas (id, a) values (1, 'um'), (2, 'dois'), (3, 'três'), (4, 'quatro')")
       yield* sync.external.query("insert into notas (id, a) values (11, 'onze'), (12, 'doze'), (13, 'treze')")
       assert.deepStrictEqual(moved(yield* sync.cycle), { push: { inserted: 4 }, pull: { inserted: 3 } })
+      yield* sync.external.database.scan([yield* sync.table("notas")], { sweep: "now" })
+      assert.deepStrictEqual(yield* sync.external.pending("notas"), [])
       yield* assertConverged(sync)
       yield* sync.replit.query(
         "update notas set a = 'UM', updated_at = now() where id = 1; delete from notas where id = 2; update notas set id = 40 where id = 4"
@@ -31,6 +33,9 @@ layer(PgPair.layer, { excludeTestServices: true })("an external database on whic
       )
       const report = moved(yield* sync.cycle)
       assert.deepInclude(report.pull, { updated: 1, inserted: 1, deleted: 3 })
+      // What was sent and what arrived is no change to whoever looks next.
+      yield* sync.external.database.scan([yield* sync.table("notas")], { sweep: "now" })
+      assert.deepStrictEqual(yield* sync.external.pending("notas"), [])
       yield* assertConverged(sync)
       assert.deepStrictEqual(yield* catalogDump(admin.query), before)
     }))

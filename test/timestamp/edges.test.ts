@@ -1,12 +1,29 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Stream } from "effect"
+import { Contended, type SyncError, Unavailable } from "../../src/domain/SyncError.ts"
 import { approve } from "../../src/programs/approve.ts"
 import { discardQuarantine } from "../../src/programs/quarantine.ts"
 import { reject } from "../../src/programs/reject.ts"
+import { resolve } from "../../src/programs/resolve.ts"
 import { setup } from "../../src/programs/setup.ts"
 import { splitIds } from "../../src/programs/splitIds.ts"
 import { teardown } from "../../src/programs/teardown.ts"
-import { alone, assertConverged, moved, nothing, PgPair, type Synced, synced } from "../support/PgPair.ts"
+import type { Transaction } from "../../src/services/pg/PgSession.ts"
+import * as PgSession from "../../src/services/pg/PgSession.ts"
+import * as Ledger from "../../src/services/timestamp/Ledger.ts"
+import * as Mount from "../../src/services/timestamp/Mount.ts"
+import { commit } from "../../src/services/timestamp/TimestampChangelog.ts"
+import {
+  alone,
+  assertConverged,
+  moved,
+  nothing,
+  PgPair,
+  type Synced,
+  synced,
+  targetOf,
+  uuid
+} from "../support/PgPair.ts"
 import { journaled, notas, stranger, verified, withRows } from "../support/Stranger.ts"
 import { asAdmin, connect, freshDatabaseOf, query } from "../support/TestPostgres.ts"
 
@@ -85,6 +102,26 @@ layer(PgPair.layer, { excludeTestServices: true })("edges of syncing by stamps",
       assert.deepStrictEqual(yield* journaled(sync), ["replit conflict: replit"])
     }))
 
+  it.scoped("a row that is changed again between scan and claim is sent once, as it is then", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(1)
+      const table = yield* sync.table("notas")
+      const scan = sync.external.database.scan([table], { sweep: "now" })
+      yield* sync.external.query("update notas set a = 'primeira', updated_at = now() where id = 1")
+      yield* scan
+      yield* sync.external.query("update notas set a = 'segunda', updated_at = now() where id = 1")
+      yield* Effect.scoped(Effect.gen(function*() {
+        const request = { _tag: "Next", phase: "upserts", after: null, rows: 10 } as const
+        const claim = yield* sync.external.database.claim(table, request)
+        yield* sync.replit.database.apply(table, claim!, { judge: resolve(table, "external"), locks: "wait" })
+        yield* claim!.acknowledge([])
+      }))
+      yield* scan
+      assert.deepStrictEqual(yield* sync.external.pending("notas"), [])
+      yield* assertConverged(sync)
+      assert.deepStrictEqual(yield* sync.replit.query("select a from notas"), [{ a: "segunda" }])
+    }))
+
   it.scoped("a row that the app inserts while it arrives is a conflict, not a bad row", () =>
     Effect.gen(function*() {
       const sync = yield* withRows(1)
@@ -149,7 +186,7 @@ layer(PgPair.layer, { excludeTestServices: true })("edges of syncing by stamps",
       }
     }))
 
-  it.scoped("a commit that external refuses leaves nothing in the ledger", () =>
+  it.scoped("a connection that is killed while a batch waits for a lock costs nothing", () =>
     Effect.gen(function*() {
       const sync = yield* withRows(2)
       const admin = yield* connect(asAdmin(sync.external.url))
@@ -167,6 +204,39 @@ layer(PgPair.layer, { excludeTestServices: true })("edges of syncing by stamps",
       yield* sync.cycle
       yield* assertConverged(sync)
       assert.deepStrictEqual(yield* journaled(sync), ["external conflict: external"])
+    }))
+
+  it.scoped("a commit that external refuses leaves nothing in the ledger, and one whose answer is lost leaves the loser", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRows(1)
+      const ledger = Ledger.make(yield* PgSession.make(targetOf("replit", sync.replit.url)))
+      const table = yield* sync.table("notas")
+      const sql = Mount.sqlOf(table, "")
+      const says = (rows: ReadonlyArray<Record<string, string>>) => rows.map((row) => ({ rows: [row], count: 1 }))
+      const loser = JSON.stringify([{
+        id: uuid(1),
+        table_schema: sync.schema,
+        table_name: "notas",
+        key: ["1"],
+        reason: "conflict",
+        lost_operation: "UPSERT",
+        decided_at: "2024-01-01"
+      }])
+      const tx = (error: SyncError): Transaction => ({
+        query: () => Effect.succeed([]),
+        script: () => Effect.succeed(says([{ rows: "[[\"{1}\",1,true,0]]" }, { conflicts: loser }, { done: "{}" }])),
+        copyTo: () => Stream.empty,
+        copyFrom: () => Effect.succeed(0),
+        commit: () => Effect.fail(error)
+      })
+      const side = "external"
+      const refused = new Contended({ side, message: "no", sqlState: "40001", reason: "serialization" })
+      assert.strictEqual(yield* Effect.flip(commit(tx(refused), sql, ledger, table)), refused)
+      assert.deepStrictEqual([yield* journaled(sync), yield* sync.external.pending("notas")], [[], []])
+      const lost = new Unavailable({ side, message: "gone", sqlState: null, slow: false })
+      yield* Effect.flip(commit(tx(lost), sql, ledger, table))
+      assert.deepStrictEqual(yield* journaled(sync), ["external conflict: deleted"])
+      assert.deepStrictEqual(yield* sync.external.pending("notas"), ["UPSERT 1"])
     }))
 
   it.scoped("an idle cycle writes neither rows nor what is known of them", () =>

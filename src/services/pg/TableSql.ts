@@ -336,8 +336,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       const column = `t.${id(key[n - 1]!)}`
       return `${column}${short.includes(n) ? "::bigint" : `::${keyTypes[n - 1]}`} as ${prefix}${n}`
     }).join(", ")
-  /** A key that a jsonb array of texts holds. */
-  const unmounted = (json: string) => numbers.map((n) => `(${json} ->> ${n - 1})::${mountedTypes[n - 1]}`).join(", ")
+  /** A key that the text of an array holds. */
+  const unmounted = (text: string) => numbers.map((n) => `(${text}::text[])[${n}]::${mountedTypes[n - 1]}`).join(", ")
 
   const keyOf = (source: string) => `(select max(p.change_id) from ${pending} p where ${same("p", source)})`
 
@@ -590,25 +590,26 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")}`,
     /** Keys of the stage, old ones of changed keys too, and the rows of them that are there, with their stamps. */
     lockedAndStaged: `select
-      (select coalesce(jsonb_agg(jsonb_build_array(l.key, l.stamp_us)) filter (where l.stamp_us is not null), '[]')::text
+      (select coalesce(jsonb_agg(jsonb_build_array(l.key::text, l.stamp_us)) filter (where l.stamp_us is not null), '[]')::text
        from pg_temp.vaivem_locked l) as rows,
       (select coalesce(jsonb_agg(k.key), '[]')::text from (
-         select to_jsonb(${keyTexts("s")}) as key from pg_temp.vaivem_stage s
-         union select to_jsonb(array[${numbers.map((n) => `s.was${n}::text`).join(", ")}]) from pg_temp.vaivem_stage s
+         select ${keyTexts("s")}::text as key from pg_temp.vaivem_stage s
+         union select array[${numbers.map((n) => `s.was${n}::text`).join(", ")}]::text from pg_temp.vaivem_stage s
          where s.was1 is not null
-         union select to_jsonb(l.key) from pg_temp.vaivem_locked l) k) as keys`,
+         union select l.key::text from pg_temp.vaivem_locked l) k) as keys`,
     /** Rows that were written, with their stamps, and whether a trigger made others of them. */
     written:
-      `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs}, ${differs}, s.bounces)), '[]')::text as rows
+      `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}::text, ${rowStampUs}, ${differs}, s.bounces)), '[]')::text as rows
       from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")} where s.present and ${applies}`,
     /** Claimed rows as they were sent: an expression. */
-    sent: `(select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs})), '[]')
+    sent: `(select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}::text, ${rowStampUs})), '[]')
       from pg_temp.vaivem_claim c join ${t} t on ${tIs("c")} where ${rowStampUs} is not null)`,
     /** $1… an array of texts for each key column: those of the rows that are there. */
-    stampsOf: `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs})), '[]')::text as rows
+    stampsOf: `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}::text, ${rowStampUs})), '[]')::text as rows
       from ${asked} join ${t} t on ${isAsked} where ${rowStampUs} is not null`,
     /** Of what differs, the rows that are only here. */
-    stampsOfOnlyHere: `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}, ${rowStampUs})), '[]')::text as rows
+    stampsOfOnlyHere:
+      `select coalesce(jsonb_agg(jsonb_build_array(${tKeyTexts}::text, ${rowStampUs})), '[]')::text as rows
       from ${t} t join pg_temp.vaivem_differences d on ${tIs("d")} where d.only_here and ${rowStampUs} is not null`,
     /**
      * Rows with a stamp since then, unless they are the ones that are known by their number and hash: then none. A key and
@@ -621,7 +622,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
           select ${tKeyTexts} as key, ${rowStampUs} as us from ${t} t where t.${id(table.stamp!)} >= ${bound}
         ), hashed as (
           select count(*) as rows, coalesce(sum(${versionHash("f.key", "f.us")}), 0) as hash from found f)
-        select (select jsonb_agg(jsonb_build_array(f.key, f.us)) from found f)::text as found from hashed h
+        select (select jsonb_agg(jsonb_build_array(f.key::text, f.us)) from found f)::text as found from hashed h
         where h.rows <> ${known.rows} or h.hash <> ${known.hash}::numeric`
     },
     // ---- comparing keys, to find deletes -----------------------------------------------------------------------------

@@ -27,6 +27,8 @@ export interface LedgerTable {
   readonly isReconciled: boolean
   /** How long ago keys were compared; null if never. */
   readonly sweptAgoMs: number | null
+  /** The last transaction that was committed on external for a batch, of any table; null without one. */
+  readonly committed: bigint | null
 }
 
 export interface Waiting {
@@ -74,7 +76,7 @@ export const make = (session: PgSession) => {
     })
 
   const look = call("select vaivem.ledger_look($1, $2::jsonb, 0::smallint, $3::jsonb)::text as entries")
-  const next = call("select vaivem.ledger_next($1, $2::jsonb, $3::bigint)::text as next")
+  const next = call("select vaivem.ledger_next($1, $2::text[], $3::bigint)::text as next")
   const intend = call("select vaivem.ledger_intend($1, $2::jsonb, $3::jsonb)::text as intent")
 
   return {
@@ -133,7 +135,7 @@ export const make = (session: PgSession) => {
 
     /** The next keys that are pending, in the order of their texts; null when there are none. */
     next: (name: TableName, after: Key | null, keys: number): Effect.Effect<Next | null, SyncError> =>
-      Effect.map(next(name, after === null ? null : JSON.stringify(after), keys), ([row]): Next | null => {
+      Effect.map(next(name, after, keys), ([row]): Next | null => {
         const found: { looked: number; last: Key; entries: unknown } | null = JSON.parse(row!.next ?? "null")
         return found === null ? null : { ...found, entries: JSON.stringify(found.entries) }
       }),
@@ -151,10 +153,14 @@ export const make = (session: PgSession) => {
       Effect.asVoid(
         call(
           `select vaivem.ledger_mark($1, $2::jsonb, $3, case when $4 = 'never' then '-infinity' else clock_timestamp() end)`
-        )(name, JSON.stringify(keys), operation, at)
+        )(name, keysText(keys), operation, at)
       )
   }
 }
+
+/** Keys as the ledger's functions take them: the texts of arrays. */
+export const keysText = (keys: ReadonlyArray<Key>): Json =>
+  JSON.stringify(keys.map((key) => `{${key.map((text) => `"${text.replace(/["\\]/g, "\\$&")}"`).join(",")}}`))
 
 /** Looking at a long queue takes longer than a batch may. */
 const patient = { statementTimeoutMs: 60_000 }
@@ -164,7 +170,7 @@ export const isAbout = (row: Row, { database, host, port }: ConnectionTarget): b
   row.host === host && Number(row.port) === port && row.database === database
 
 const scanned = `select t.id, t.table_schema, t.table_name, t.low_us::text as low_us, s.rows, s.hash,
-    t.contract is not null as reconciled,
+    t.contract is not null as reconciled, (select l.committed::text from vaivem.ledger l) as committed,
     floor(extract(epoch from clock_timestamp() - t.swept_at) * 1000)::bigint::text as swept_ago_ms
   from unnest($1::text[], $2::text[]) as a (schema, name)
   join vaivem.ledger_tables t on t.table_schema = a.schema and t.table_name = a.name
@@ -174,7 +180,7 @@ const scanned = `select t.id, t.table_schema, t.table_name, t.low_us::text as lo
     from vaivem.ledger_seen s where s.table_id = t.id and s.newest and s.stamp_us >= t.low_us) s`
 
 const waiting = `select distinct t.table_schema, t.table_name, t.stamp, t.low_us::text as low_us,
-    (select coalesce(jsonb_agg(distinct p.key), '[]') from vaivem.ledger_pending p where p.table_id = t.id)::text as keys
+    (select coalesce(jsonb_agg(distinct p.key::text), '[]') from vaivem.ledger_pending p where p.table_id = t.id)::text as keys
   from unnest($1::text[], $2::text[]) as a (schema, name)
   join vaivem.ledger_tables t on t.table_schema = a.schema and t.table_name = a.name`
 
@@ -185,6 +191,7 @@ const tableOf = (row: Row): readonly [string, LedgerTable] => [
     lowUs: BigInt(String(row.low_us)),
     seen: { rows: Number(row.rows), hash: String(row.hash) },
     isReconciled: row.reconciled === "t",
+    committed: row.committed === null || row.committed === undefined ? null : BigInt(row.committed),
     sweptAgoMs: row.swept_ago_ms === null || row.swept_ago_ms === undefined ? null : Number(row.swept_ago_ms)
   }
 ]

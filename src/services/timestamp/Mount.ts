@@ -73,11 +73,11 @@ export const fill = Effect.fn("Mount.fill")(function*(tx: Transaction, sql: Tabl
   yield* tx.query(
     `with entries as (select $1::jsonb as e), p as (
        insert into ${pending} (change_id, operation, ${keys("k")}, changed_at, bounces)
-       select (x ->> 0)::bigint, x ->> 1, ${sql.unmounted("(x -> 2)")}, (x ->> 3)::timestamptz, (x ->> 4)::smallint
+       select (x ->> 0)::bigint, x ->> 1, ${sql.unmounted("(x ->> 2)")}, (x ->> 3)::timestamptz, (x ->> 4)::smallint
        from entries, jsonb_array_elements(e -> 'pending') x
      ), h as (
        insert into ${history} (source_change_id, ${keys("k")})
-       select (x ->> 0)::bigint, ${sql.unmounted("(x -> 1)")} from entries, jsonb_array_elements(e -> 'history') x
+       select (x ->> 0)::bigint, ${sql.unmounted("(x ->> 1)")} from entries, jsonb_array_elements(e -> 'history') x
      ), q as (
        insert into pg_temp.vaivem_quarantine
        select q.* from entries, jsonb_populate_recordset(null::pg_temp.vaivem_quarantine, e -> 'quarantine') q
@@ -108,12 +108,18 @@ export const empty = (tx: Transaction, sql: TableSql, isFirst: boolean) => {
  *
  * @param seen versions of rows that need not be looked at again: an expression.
  */
-export const left = (sql: TableSql, seen = "'[]'::jsonb"): string => {
+export const left = (sql: TableSql, seen = "'[]'::jsonb"): string => leaving(sql, `'seen', ${seen},`)
+
+/** The same of a transaction that commits: by its number external is known to be the same later on. */
+export const committing = (sql: TableSql): string =>
+  leaving(sql, "'seen', '[]'::jsonb, 'committed', pg_current_xact_id()::text,")
+
+const leaving = (sql: TableSql, also: string): string => {
   const { history } = sql.asMounted
   return `select jsonb_build_object(
       'settled', (select coalesce(jsonb_agg(h.change_id), '[]') from ${history} h where h.change_id is not null),
-      'seen', ${seen},
-      'applied', (select coalesce(jsonb_agg(jsonb_build_array(h.source_change_id, ${sql.keyTexts("h")})), '[]')
+      ${also}
+      'applied', (select coalesce(jsonb_agg(jsonb_build_array(h.source_change_id, ${sql.keyTexts("h")}::text)), '[]')
                   from ${history} h where h.source_change_id is not null and h.change_id is null and h.origin is not null),
       ${quarantineLeft})::text as done`
 }

@@ -6,7 +6,7 @@ import { countRows, glanceOf, weighStaged } from "../pg/PgBrake.ts"
 import { columnsOf } from "../pg/PgJournal.ts"
 import type { PgSession } from "../pg/PgSession.ts"
 import type { Stems } from "../pg/Stems.ts"
-import type { Ledger } from "./Ledger.ts"
+import { keysText, type Ledger } from "./Ledger.ts"
 import * as Mount from "./Mount.ts"
 import { commit, lookAtStaged } from "./TimestampChangelog.ts"
 
@@ -44,7 +44,7 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Braking 
       const tx = yield* session.begin({ table: table.name, ...patient, script: Mount.makeQueue(sql, true) })
       yield* tx.query(sql.lockGiven, given)
       const rows = (yield* tx.query(sql.stampsOf, given))[0]!.rows
-      const all = sql.hasInexactKey ? null : JSON.stringify(keys)
+      const all = sql.hasInexactKey ? null : keysText(keys)
       yield* Mount.fill(tx, sql, yield* ledger.look(table.name, String(rows), all))
       if (journal) yield* tx.query(sql.journalGiven, [...given, String(upTo)])
       const count = Number((yield* tx.query(sql.giveUp, [...given, String(upTo)]))[0]!.keys)

@@ -21,7 +21,7 @@ import type { Stems } from "../pg/Stems.ts"
 import type { TableSql } from "../pg/TableSql.ts"
 import { bouncesMax } from "../pg/TableSql.ts"
 import { journalCascades } from "./cascades.ts"
-import type { Json, Ledger } from "./Ledger.ts"
+import { type Json, keysText, type Ledger } from "./Ledger.ts"
 import * as Mount from "./Mount.ts"
 import { prints } from "./prints.ts"
 import { scan } from "./scan.ts"
@@ -152,7 +152,16 @@ export const make = (
       ([row]) => Number(row!.purged)
     ),
 
-  takeAsItIs: () => Effect.asVoid(ledger.session.query("update vaivem.ledger_tables set contract = null"))
+  takeAsItIs: () => {
+    const { query, transaction } = ledger.session
+    // What it was thought to have changed or deleted says nothing any more: everything is compared.
+    return transaction(Effect.all([
+      query("update vaivem.ledger set committed = null"),
+      query("update vaivem.ledger_tables set contract = null, emptied_id = 0"),
+      query("delete from vaivem.ledger_quarantine"),
+      query("delete from vaivem.ledger_pending")
+    ], { discard: true }))
+  }
 })
 
 /** One that changed meanwhile is told by its fingerprint. */
@@ -226,7 +235,7 @@ const claimKeys = Effect.fnUntraced(function*(
 ) {
   // Asked about these, it says what a scan would find by now.
   const rows = (yield* tx.query(sql.stampsOf, columnsOf(table, keys)))[0]!.rows
-  yield* Mount.fill(tx, sql, yield* ledger.look(table.name, String(rows), known(sql, JSON.stringify(keys))))
+  yield* Mount.fill(tx, sql, yield* ledger.look(table.name, String(rows), known(sql, keysText(keys))))
   const found = (yield* tx.query(sql.claimKeys(phase), columnsOf(table, keys)))[0]!
   return Number(found.rows) === 0 ? null : claimedOf(tx, sql, ledger, table, phase, found)
 })
@@ -275,7 +284,7 @@ export const commit = Effect.fnUntraced(function*(
   { name }: SyncedTable,
   written: string = sql.written
 ) {
-  const [rows, conflicts, done] = yield* tx.script([written, Mount.losers, Mount.left(sql)])
+  const [rows, conflicts, done] = yield* tx.script([written, Mount.losers, Mount.committing(sql)])
   const intent = yield* ledger.intend(name, String(rows!.rows[0]!.rows), String(conflicts!.rows[0]!.conflicts))
   yield* tx.commit().pipe(
     Effect.tapError((error: SyncError) =>

@@ -10,7 +10,7 @@ import { journalOwn, lookUp, noteRefusal, notRestorable, quarantinedById, restor
 import type { PgSession, Transaction } from "../pg/PgSession.ts"
 import type { Stems } from "../pg/Stems.ts"
 import type { TableSql } from "../pg/TableSql.ts"
-import type { Ledger } from "./Ledger.ts"
+import { keysText, type Ledger } from "./Ledger.ts"
 import * as Mount from "./Mount.ts"
 import { commit } from "./TimestampChangelog.ts"
 
@@ -31,7 +31,7 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Journal 
       const sql = Mount.sqlOf(table, yield* ledger.moveOn)
       const script = Mount.makeQueue(sql, true)
       const tx = yield* session.begin({ table: table.name, searchPath: "theirs", script })
-      yield* Mount.fill(tx, sql, yield* ledger.look(table.name, "[]", sql.hasInexactKey ? null : JSON.stringify([key])))
+      yield* Mount.fill(tx, sql, yield* ledger.look(table.name, "[]", sql.hasInexactKey ? null : keysText([key])))
       const result = yield* change(tx, sql)
       yield* commit(tx, sql, ledger, table, "select '[]'::text as rows")
       return result

@@ -47,7 +47,7 @@ export const journalCascades = Effect.fn("journalCascades")(function*(tx: Transa
            array[${columns.map((column) => `${c(column)}::text`).join(", ")}]::text[]), ${stamp}
        from ${qualified(child)} c
        where ${condition} and (${stamp} >= 'epoch'::timestamptz + $1::bigint * interval '1 microsecond'
-         or to_jsonb(${texts}) in (select k from jsonb_array_elements($2::jsonb) k))`,
+         or ${texts}::text in (select k from jsonb_array_elements_text($2::jsonb) k))`,
       [about.lowUs, about.keys]
     )
   }

@@ -16,8 +16,6 @@ export interface Prints {
   readonly isInstalled: boolean
   /** The server's clock, microseconds since 1970. */
   readonly nowUs: bigint
-  /** Where its transaction numbers are: they never go back. */
-  readonly snapshot: bigint
 }
 
 export interface Print {
@@ -44,8 +42,7 @@ export const prints = (
         }),
         listing: row!.listing ?? "",
         isInstalled: row!.installed === "t",
-        nowUs: BigInt(String(row!.now_us)),
-        snapshot: BigInt(String(row!.snapshot))
+        nowUs: BigInt(String(row!.now_us))
       }
     }
   )
@@ -93,6 +90,4 @@ const statement = `
     -- Not by to_regclass, which this role's rights there may not be enough for.
     exists (select from pg_class c join pg_namespace s on s.oid = c.relnamespace
       where s.nspname = 'vaivem' and c.relname = 'migrations') as installed,
-    (extract(epoch from clock_timestamp()) * 1000000)::bigint::text as now_us,
-    -- A current transaction number without taking one.
-    pg_snapshot_xmax(pg_current_snapshot())::text as snapshot`
+    (extract(epoch from clock_timestamp()) * 1000000)::bigint::text as now_us`
