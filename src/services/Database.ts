@@ -1,7 +1,7 @@
 /**
  * What the programs need from a database, as verbs. Both sides offer the same, so push and pull are one program with
  * the databases swapped. `PgDatabase` and `MemoryDatabase` are its two forms; the memory form is the reference, and
- * both pass one conformance suite.
+ * both pass one conformance suite. `TimestampDatabase` is a third, for an external database on which nothing is installed.
  *
  * Every verb that writes is idempotent or is one transaction: a lost COMMIT answer is retried (promise 8).
  */

@@ -396,6 +396,24 @@ layer(PgPair.layer, { excludeTestServices: true })("promise 7", (it) => {
       }))
   }
 
+  it.scoped("promise 7: tables in a circle of foreign keys arrive where one of them has a BEFORE trigger, too", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `create table lojas (id integer primary key, chefe integer not null);
+         create table pessoas (id integer primary key, loja integer not null references lojas);
+         alter table lojas add foreign key (chefe) references pessoas;
+         create function nada() returns trigger language plpgsql as $$ begin return new; end $$;
+         create trigger nada before insert or update on lojas for each row execute function nada();
+         create trigger nada before insert or update on pessoas for each row execute function nada()`
+      )
+      yield* sync.replit.query(
+        `with l as (insert into lojas select n, n from generate_series(1, 20) n)
+         insert into pessoas select n, n from generate_series(1, 20) n`
+      )
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 40 } })
+      yield* assertConverged(sync)
+    }))
+
   it.scoped("promise 7: a constraint that is checked at COMMIT refuses only its own row", () =>
     Effect.gen(function*() {
       const sync = yield* synced(

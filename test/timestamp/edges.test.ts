@@ -305,6 +305,20 @@ layer(PgPair.layer, { excludeTestServices: true })("edges of syncing by stamps",
       assert.include((yield* Effect.flip(good.run(splitIds([])))).message, "ids can't be split")
     }))
 
+  it.scoped("a wildcard takes in what may be written, and a table without a stamp waits alone", () =>
+    Effect.gen(function*() {
+      const sync = yield* stranger(`${notas}; create table semdata (id integer primary key)`, {
+        schema: "curinga",
+        tables: ["notas"],
+        settings: { tables: [], schemas: ["curinga"] }
+      })
+      yield* sync.external.query("insert into notas (id, a) values (1, 'um'); insert into semdata values (1)")
+      const report = yield* sync.cycle
+      assert.deepStrictEqual(moved(report), { ...nothing, pull: { inserted: 1 } })
+      assert.deepStrictEqual(report.paused.map(({ table }) => table), ["curinga.semdata"])
+      assert.include(report.paused[0]!.problem, "has no stamp column")
+    }))
+
   it.scoped("another external database, or one with triggers, is refused, and teardown leads on", () =>
     Effect.gen(function*() {
       const sync = yield* withRows(2)
