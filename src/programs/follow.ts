@@ -1,6 +1,6 @@
 /**
  * What a cycle does in live mode when it is through with what it found: as long as it has the lease, it goes on moving what
- * is announced. It asks nothing else meanwhile, so it lasts a second at most: then the next cycle asks everything again.
+ * is announced. It asks nothing else meanwhile, so it lasts five seconds at most: then the next cycle asks everything again.
  */
 import { Clock, Effect, Option, Ref } from "effect"
 import { display, type TableName } from "../domain/TableName.ts"
@@ -36,8 +36,11 @@ export const follow = Effect.fn("follow")(function*(
       yield* Effect.sleep(pauseMs)
       pauseMs = Math.min(2 * pauseMs, pauseMaxMs)
     }
-    // What stays although it was tried is tried once more while nothing can come unannounced, and then left.
-    anyway = work.length > 0 && !isMoving
+    const stays = work.length > 0 && !isMoving
+    // Whether it may go is asked anew by the next cycle: the brake may have to look, or a row is locked no more.
+    if (stays && movedOf(yield* Ref.get(tally)) > 0) return
+    // What that one can't send either is tried once more while nothing can come unannounced, and then left.
+    anyway = stays
     if (isMoving || !resting) continue
     anyway = false
     pauseMs = pauseMinMs
@@ -56,7 +59,8 @@ const movedOf = ({ pull, push }: Tally): number =>
 const has = (names: ReadonlyArray<TableName>, { table }: Work): boolean =>
   names.some((name) => display(name) === display(table.name))
 
-const lastsMs = 1_000
+/** What comes between two cycles takes some 30 ms, in which nothing moves: less than one write in a hundred meets it. */
+const lastsMs = 5_000
 /** Whoever wants the lease waits so long for nothing at most. */
 const lingersMs = 200
 /** A transaction of the app is open that wrote: it is looked for its end, less and less often. */

@@ -50,7 +50,9 @@ export const supervise = Effect.fn("supervise")(function*<R = never>(
   }
   const loop = Effect.gen(function*() {
     const woken = (yield* Ref.get(watch.last))?.woken ?? false
-    const report = yield* oneCycle(cycle(optionsFor(options, woken)), watch, afterwards)
+    // Who listens must have been through once, to know to what.
+    const isDue = woken || options.wakes !== undefined && !(yield* Ref.get(watch.hasPassed))
+    const report = yield* oneCycle(cycle(optionsFor(options, { woken, isDue })), watch, afterwards)
     yield* leave
     yield* rest(options, watch, report)
   }).pipe(Effect.forever)
@@ -76,11 +78,14 @@ interface Watch {
   readonly names: Ref.Ref<ReadonlyArray<TableName>>
 }
 
-const optionsFor = <R>({ interval, wakes }: SuperviseOptions<R>, woken: boolean): CycleOptions => ({
+const optionsFor = <R>(
+  { interval, wakes }: SuperviseOptions<R>,
+  { isDue, woken }: { readonly woken: boolean; readonly isDue: boolean }
+): CycleOptions => ({
   retryFor: Duration.min(interval, "60 seconds"),
   lease: "skip",
-  // What was announced here is due, whoever else was there a moment ago.
-  notBefore: woken ? 0 : Duration.times(interval, 0.9),
+  // Whoever else was there a moment ago.
+  notBefore: isDue ? 0 : Duration.times(interval, 0.9),
   ...(wakes === undefined ? {} : { wakes, woken })
 })
 

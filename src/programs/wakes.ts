@@ -46,9 +46,12 @@ export const makeWakes = Effect.fn("makeWakes")(function*({ persistent, sides }:
   const external = yield* ExternalDb
   const heard = yield* Queue.unbounded<Heard>()
   const rested = yield* Ref.make(false)
+  const hear = (what: Heard) =>
+    // A listener that is new doesn't rest, whatever the one before it did.
+    Effect.zipRight(what === "back" ? Ref.set(rested, false) : Effect.void, Queue.offer(heard, what))
   const ears = yield* Effect.forEach(
     sides,
-    (side) => makeEar(side === "replit" ? replit : external, heard, persistent(side))
+    (side) => makeEar(side === "replit" ? replit : external, persistent(side), hear)
   )
 
   const look: Wakes["look"] = (names, options) =>
@@ -90,7 +93,11 @@ export const makeWakes = Effect.fn("makeWakes")(function*({ persistent, sides }:
 })
 
 /** The ear on one side: a listener, as long as there is one. */
-const makeEar = Effect.fnUntraced(function*(database: Database, heard: Queue.Queue<Heard>, persistent: boolean) {
+const makeEar = Effect.fnUntraced(function*(
+  database: Database,
+  persistent: boolean,
+  hear: (heard: Heard) => Effect.Effect<unknown>
+) {
   const { side } = database
   const current = yield* Ref.make<Listener | null>(null)
   /** Done by whoever looks when there is no listener. */
@@ -99,8 +106,8 @@ const makeEar = Effect.fnUntraced(function*(database: Database, heard: Queue.Que
   const once = Effect.fnUntraced(function*(isAgain: boolean) {
     const listener = yield* database.listen
     yield* Ref.set(current, listener)
-    if (isAgain) yield* Queue.offer(heard, "back")
-    return yield* Effect.forever(Effect.zipRight(listener.heard, Queue.offer(heard, "change")))
+    if (isAgain || (yield* Deferred.isDone(yield* Ref.get(wanted)))) yield* hear("back")
+    return yield* Effect.forever(Effect.zipRight(listener.heard, hear("change")))
   }, Effect.scoped)
 
   const listening = Effect.gen(function*() {

@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Ref, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Queue, Ref, TestClock } from "effect"
 import type { SyncError } from "../../src/domain/SyncError.ts"
 import { ActionNeeded, Unavailable, WorldRefused } from "../../src/domain/SyncError.ts"
 import type { Cycle, CycleOptions, CycleReport } from "../../src/programs/cycle.ts"
-import { supervise } from "../../src/programs/supervise.ts"
+import { supervise, type SuperviseOptions } from "../../src/programs/supervise.ts"
+import type { Wakes } from "../../src/programs/wakes.ts"
 import { makePair } from "../support/MemoryPair.ts"
 import type { Lines } from "../support/Output.ts"
 import { noLines, writingTo } from "../support/Output.ts"
@@ -23,6 +24,7 @@ const idle: CycleReport = {
   ready: []
 }
 
+const idling = Effect.succeed(idle)
 const interval = Duration.minutes(5)
 
 const down = new Unavailable({
@@ -34,7 +36,10 @@ const down = new Unavailable({
 const change = new ActionNeeded({ message: "Table perfis is missing.\nCreate it." })
 
 /** Starts the service on cycles that end like these, one after the other, and then idle. */
-const start = Effect.fnUntraced(function*(outcomes: ReadonlyArray<Effect.Effect<CycleReport, SyncError>>) {
+const start = Effect.fnUntraced(function*(
+  outcomes: ReadonlyArray<Effect.Effect<CycleReport, SyncError>>,
+  more: Partial<SuperviseOptions> = {}
+) {
   const runs = yield* Ref.make(0)
   const asked: Array<CycleOptions> = []
   const lines: Lines = noLines()
@@ -45,7 +50,7 @@ const start = Effect.fnUntraced(function*(outcomes: ReadonlyArray<Effect.Effect<
     })
   const pair = yield* makePair()
   const events: Array<string> = []
-  const fiber = yield* supervise(cycle, { interval }).pipe(
+  const fiber = yield* supervise(cycle, { interval, ...more }).pipe(
     writingTo(lines),
     Effect.provide(pair.layer()),
     // As the connections that it works with.
@@ -200,5 +205,93 @@ describe("supervise", () => {
       yield* Fiber.interrupt(fiber)
       yield* TestClock.adjust("1 hour")
       assert.strictEqual(yield* runs, 1)
+    }))
+
+  /** Wakes the service whenever it is told to; what comes while a cycle runs is one wake. */
+  const waking = Effect.map(Queue.sliding<void>(1), (queue) => {
+    const wakes: Wakes = {
+      look: () => Effect.succeed({ waiting: { replit: [], external: [] }, resting: true }),
+      heard: Effect.never,
+      woken: () => Queue.take(queue)
+    }
+    return { wakes, wake: Queue.offer(queue, undefined) }
+  })
+
+  it.effect("runs a cycle as soon as it is woken, which nothing but the lease can keep from it, and rests anew", () =>
+    Effect.gen(function*() {
+      const { wake, wakes } = yield* waking
+      const { asked, runs } = yield* start([], { wakes })
+      yield* TestClock.adjust("4 minutes")
+      yield* wake
+      yield* TestClock.adjust(0)
+      assert.strictEqual(yield* runs, 2)
+      assert.deepStrictEqual(asked.map(({ woken }) => woken), [false, true])
+      assert.strictEqual(Duration.toMillis(asked[1]!.notBefore), 0)
+      yield* TestClock.adjust("4 minutes")
+      assert.strictEqual(yield* runs, 2)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* runs, 3)
+      assert.isFalse(asked[2]!.woken)
+    }))
+
+  it.effect("runs one more cycle for all that wakes it while one runs", () =>
+    Effect.gen(function*() {
+      const { wake, wakes } = yield* waking
+      const { runs } = yield* start([Effect.as(Effect.sleep("30 seconds"), idle)], { wakes })
+      for (let times = 0; times < 5; times++) yield* wake
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* runs, 2)
+      yield* TestClock.adjust("4 minutes")
+      assert.strictEqual(yield* runs, 2)
+    }))
+
+  it.effect("is not woken for a while after a failure, longer each time, but never longer than its interval", () =>
+    Effect.gen(function*() {
+      const { wake, wakes } = yield* waking
+      const { runs } = yield* start(Array.from({ length: 20 }, () => Effect.fail(down)), { wakes })
+      const counts: Array<number> = []
+      for (const seconds of [1, 1, 3, 1]) {
+        yield* wake
+        yield* TestClock.adjust(Duration.seconds(seconds))
+        counts.push(yield* runs)
+      }
+      assert.deepStrictEqual(counts, [1, 2, 2, 3])
+      for (let times = 0; times < 12; times++) {
+        yield* wake
+        yield* TestClock.adjust("5 minutes")
+      }
+      assert.isAtLeast(yield* runs, 14)
+    }))
+
+  it.effect("eco backs off while external has nothing, and leaves it alone between visits", () =>
+    Effect.gen(function*() {
+      const { wake, wakes } = yield* waking
+      const left = yield* Ref.make(0)
+      const found = Effect.succeed({ ...idle, outcome: "moved" as const, pull: { ...nothing, updated: 1 } })
+      const pushed = Effect.succeed({ ...idle, outcome: "moved" as const, push: { ...nothing, inserted: 1 } })
+      const { runs } = yield* start([idling, idling, idling, found, idling, pushed], {
+        wakes,
+        maxInterval: Duration.minutes(60),
+        leave: Ref.update(left, (n) => n + 1)
+      })
+      const after = Effect.fnUntraced(function*(minutes: number) {
+        yield* TestClock.adjust(Duration.minutes(minutes))
+        return yield* runs
+      })
+      // 5, 10, 20 minutes; what the fourth finds makes it 5 again, and then 10.
+      assert.deepStrictEqual([yield* after(5), yield* after(9), yield* after(1), yield* after(19), yield* after(1)], [
+        2,
+        2,
+        3,
+        3,
+        4
+      ])
+      assert.deepStrictEqual([yield* after(5), yield* after(9)], [5, 5])
+      yield* wake
+      yield* TestClock.adjust(0)
+      // Something for external: that says nothing about what is there, and the pause begins anew.
+      assert.deepStrictEqual([yield* runs, yield* after(9), yield* after(1)], [6, 6, 7])
+      assert.deepStrictEqual([yield* after(19), yield* after(1)], [7, 8])
+      assert.strictEqual(yield* Ref.get(left), 8)
     }))
 })

@@ -93,6 +93,28 @@ describe("the settings", () => {
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["json", false, false])
     }))
 
+  it.effect("say when external is visited and what wakes the service", () =>
+    Effect.gen(function*() {
+      const usual = yield* read(urls)
+      assert.deepStrictEqual([usual.schedule, usual.live, usual.listensTo], ["spaced", false, []])
+      assert.strictEqual(Duration.toMinutes(usual.maxInterval), 60)
+      const eco = yield* read({ ...urls, SYNC_SCHEDULE: "Eco", SYNC_MAX_INTERVAL: "2 hours" })
+      assert.deepStrictEqual([eco.schedule, eco.listensTo], ["eco", ["replit"]])
+      assert.strictEqual(Duration.toHours(eco.maxInterval), 2)
+      assert.deepStrictEqual((yield* read({ ...urls, SYNC_LIVE: "yes" })).listensTo, ["replit", "external"])
+      const refused = (env: Readonly<Record<string, string>>) =>
+        Effect.map(Effect.flip(read({ ...urls, ...env })), ({ message }) => message)
+      assert.match(yield* refused({ SYNC_SCHEDULE: "hourly" }), /SYNC_SCHEDULE: hourly is none of spaced, eco/)
+      assert.match(
+        yield* refused({ SYNC_INTERVAL: "10 minutes", SYNC_MAX_INTERVAL: "5 minutes" }),
+        /SYNC_MAX_INTERVAL: 5 minutes is shorter than SYNC_INTERVAL \(10 minutes\)/
+      )
+      assert.match(
+        yield* refused({ SYNC_LIVE: "true", SYNC_SCHEDULE: "eco" }),
+        /SYNC_LIVE: live mode keeps external awake/
+      )
+    }))
+
   it.effect("take in whole schemas, and tables of them can be named elsewhere", () =>
     Effect.gen(function*() {
       const config = yield* read({
