@@ -20,14 +20,18 @@ export const defaultBrake: Limits = { rows: 50, percent: 20 }
 
 /** Whether so many rows of a table that has `of` are more than both limits allow. */
 export const isOver = ({ percent, rows }: Limits, concerned: number, of: number): boolean =>
-  concerned > rows && concerned * 100 > percent * of
+  concerned > rows && concerned * whole > thousandths(percent) * of
 
 /**
  * A table with so many rows is not held for `concerned` of them: nobody need count further than this. Null when no table is
  * large enough.
  */
 export const largeEnough = ({ percent }: Limits, concerned: number): number | null =>
-  percent === 0 ? null : Math.ceil(concerned * 100 / percent)
+  percent === 0 ? null : Math.ceil((concerned * whole) / thousandths(percent))
+
+/** A percentage has at most three decimals. In whole numbers, or 38.8 % of 164,750 rows would be a little more than 63,923. */
+const thousandths = (percent: number): number => Math.round(percent * 1_000)
+const whole = 100_000
 
 /** As a person writes it: `50 rows, 20 %`, in either order, or `off`. */
 export const parse = (text: string): Either.Either<Brake, string> => {

@@ -8,8 +8,10 @@ describe("the brake's rule", () => {
   it("holds only when both limits are passed", () => {
     fc.assert(fc.property(limits, fc.nat(200_000), fc.nat(200_000), (rule: Limits, concerned, of) => {
       const over = isOver(rule, concerned, of)
-      assert.strictEqual(over, concerned > rule.rows && concerned / of * 100 > rule.percent || false)
+      assert.strictEqual(over, concerned > rule.rows && concerned * 1_000 > Math.round(rule.percent * 10) * of)
     }))
+    assert.isFalse(isOver({ rows: 0, percent: 38.8 }, 63_923, 164_750))
+    assert.isTrue(isOver({ rows: 0, percent: 38.8 }, 63_923, 164_749))
   })
 
   it("holds no less when more rows are concerned, and no more when the table is larger", () => {
