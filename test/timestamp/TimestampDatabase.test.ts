@@ -123,6 +123,7 @@ suite("TimestampDatabase", bare, ready, {
   "a table that one side describes can be created on the other": nothingIsMade,
   "a state that is known shortens the answer to what waits, and changes with capture, contract and tables":
     nothingIsMade,
+  "what the sync applies is not announced, what a cascade does then is": "nothing announces changes on external",
   "a split sequence goes on in its own steps, beyond what it gave before, and past rows of its own": nothingIsMade,
   "removing capture puts a split sequence back as it was, past all ids": nothingIsMade,
   "the user's BEFORE triggers don't alter what is applied":
