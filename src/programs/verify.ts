@@ -19,6 +19,7 @@ import type { Reconciled } from "./reconcile.ts"
 import { isEqual, reconcile } from "./reconcile.ts"
 import { scan } from "./scan.ts"
 import { inspectBoth } from "./setup.ts"
+import { refuseTimeTravel, tokensOf } from "./timeTravel.ts"
 import { sayHowLong, underLease } from "./underLease.ts"
 import { wanted } from "./wanted.ts"
 
@@ -69,7 +70,11 @@ export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: Verif
   const done = { tables: found, repaired: null, wouldMark: null } satisfies Verified
   if (!options.repair || found.every(({ outcome }) => outcome === "equal")) return done
   if (options.dryRun) return { ...done, wouldMark: marksOf(found) } satisfies Verified
-  yield* underLease(compareAll(tables, { mark: true, show }))
+  yield* underLease(Effect.gen(function*() {
+    // Marks would be written before the cycle refuses.
+    yield* refuseTimeTravel(yield* tokensOf)
+    yield* compareAll(tables, { mark: true, show })
+  }))
   const { ready: _, setUp: __, ...repaired } = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(
     sayHowLong(retryFor)
   )

@@ -89,6 +89,18 @@ describe("verify", () => {
       assert.deepStrictEqual([again.tables[0]!.different, again.tables[0]!.unproven, again.wouldMark], [3, 1, null])
     }))
 
+  it.effect("marks nothing on a side that went back in time", () =>
+    Effect.gen(function*() {
+      const pair = yield* synced
+      yield* pair.servers.external.database.takeAsItIs(null, { own: "00000000-0000-4000-8000-0000000000aa" })
+      yield* spoil(pair)
+      const error = yield* Effect.flip(Effect.provide(verified(true), pair.layer()))
+      assert.match(error.message, /was restored to/)
+      for (const { pending } of [pair.servers.replit, pair.servers.external]) {
+        assert.deepStrictEqual(yield* pending(perfis), [])
+      }
+    }))
+
   it.effect("counts keys in quarantine as different", () =>
     Effect.gen(function*() {
       const { layer, servers } = yield* synced
