@@ -6,7 +6,7 @@ import { Clock, Effect, Option, Ref } from "effect"
 import { display, type TableName } from "../domain/TableName.ts"
 import type { Tally, Work } from "./pass.ts"
 import { pass } from "./pass.ts"
-import type { Looked, Wakes } from "./wakes.ts"
+import { type Looked, pauseMaxMs, pauseMinMs, type Wakes } from "./wakes.ts"
 
 /** @param later the tables that may go on, and how much of them the brake still lets through. */
 export const follow = Effect.fn("follow")(function*(
@@ -63,6 +63,3 @@ const has = (names: ReadonlyArray<TableName>, { table }: Work): boolean =>
 const lastsMs = 5_000
 /** Whoever wants the lease waits so long for nothing at most. */
 const lingersMs = 200
-/** A transaction of the app is open that wrote: it is looked for its end, less and less often. */
-const pauseMinMs = 2
-const pauseMaxMs = 100

@@ -147,7 +147,7 @@ const makeEar = Effect.fnUntraced(function*(
 })
 
 /** A transaction of the app is open that wrote: it is looked for its end, less and less often. */
-const pauseMinMs = 2
-const pauseMaxMs = 100
+export const pauseMinMs = 2
+export const pauseMaxMs = 100
 /** As long as a database doesn't let us listen. */
 const retryMs = 5_000

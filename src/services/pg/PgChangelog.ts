@@ -248,7 +248,8 @@ const isInstalled = (session: PgSession) =>
     (rows) => rows[0]?.there === "t"
   )
 
-const nothingInstalled: Answer = {
+/** What a side says that has nothing of ours. */
+export const nothingInstalled: Answer = {
   installed: false,
   identity: null,
   tokens: noTokens,

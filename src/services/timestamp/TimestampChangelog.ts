@@ -14,7 +14,7 @@ import { noTokens } from "../../domain/Tokens.ts"
 import type { Answer, Changelog, Claim, ClaimRequest, Phase } from "../Database.ts"
 import { applyClaim } from "../pg/applyClaim.ts"
 import { newestMigration } from "../pg/Migrations.ts"
-import { bouncing, byIndex, claimOf, lookedMax } from "../pg/PgChangelog.ts"
+import { bouncing, byIndex, claimOf, lookedMax, nothingInstalled } from "../pg/PgChangelog.ts"
 import { columnsOf } from "../pg/PgJournal.ts"
 import type { PgSession, Row, Transaction } from "../pg/PgSession.ts"
 import type { Stems } from "../pg/Stems.ts"
@@ -320,13 +320,3 @@ const answers = `select t.fingerprint as captured, t.contract,
       select max(p.change_id) from vaivem.ledger_pending p where p.table_id = t.id and p.key = q.key)) as due
     from vaivem.ledger_quarantine q where q.table_schema = t.table_schema and q.table_name = t.table_name) q on true
   order by a.n`
-
-const nothingInstalled: Answer = {
-  installed: false,
-  identity: null,
-  tokens: noTokens,
-  leased: false,
-  notDue: false,
-  state: "",
-  tables: []
-}
