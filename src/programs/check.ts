@@ -5,14 +5,14 @@
 import { Duration, Effect, Either } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
 import { idFindings } from "../domain/idFindings.ts"
-import { duration } from "../domain/Quantity.ts"
+import { duration, list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides, urlSetting } from "../domain/Side.ts"
 import { sequencesOf } from "../domain/splitIds.ts"
 import type { SyncedTable, TableShape } from "../domain/SyncedTable.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display, quote } from "../domain/TableName.ts"
-import type { Database, Hello, Identity, Inspected } from "../services/Database.ts"
+import type { Database, Hello, Identity, Inspected, Neglect } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases, onBoth } from "./databases.ts"
 import { sentence } from "./leftBehind.ts"
@@ -94,6 +94,7 @@ interface Seen {
   /** Why it can't be synced with the other one as it is. */
   readonly refused: ReadonlyArray<string>
   readonly captured: ReadonlyArray<TableName>
+  readonly neglect: Neglect | null
   readonly tables: ReadonlyArray<Inspected>
   /** What is called as the changelog of each table is. */
   readonly changelogs: ReadonlyArray<Inspected>
@@ -113,6 +114,7 @@ const look = (database: Database, target: ConnectionTarget, names: ReadonlyArray
       identity,
       refused,
       captured: yield* database.captured,
+      neglect: identity === null ? null : yield* database.neglect,
       tables: yield* database.inspect(names),
       changelogs: yield* database.inspect(names.map(({ name, schema }) => ({ schema, name: `${name}_changelog` })))
     } satisfies Seen
@@ -126,7 +128,7 @@ const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
 })
 
 const sideCheck = (
-  { captured, changelogs, hello, identity, refused, side, target }: Seen,
+  { captured, changelogs, hello, identity, neglect, refused, side, target }: Seen,
   names: ReadonlyArray<TableName>,
   nothingIsInstalled: boolean
 ) => {
@@ -158,9 +160,23 @@ const sideCheck = (
           + `GRANT CREATE ON DATABASE "${hello.database}" TO "${hello.role}";`
         ]
         : []),
+      ...(neglect?.abandoned === true
+        ? [
+          `Nobody has read the changes here since ${neglect.since}, so only the newest one of each row is kept from now on. Start `
+          + "the service, or remove what it installed: `teardown`."
+        ]
+        : []),
       ...captured.map(display).filter((name) => !meant.has(name)).map(sentence)
     ],
     notes: [
+      ...(neglect === null || neglect.folded.length === 0
+        ? []
+        : [
+          `Of ${
+            list(neglect.folded.map(display))
+          }, capture has kept the newest change of each row since ${neglect.since} and `
+          + "dropped older ones, because nobody read them. The next run sends rows as they are now."
+        ]),
       ...(plain
         ? [`Without TLS: passwords and rows can be read on the way. Put sslmode=require into ${urlSetting(side)}.`]
         : []),

@@ -3,6 +3,7 @@
  * purge old history. Retries what may pass by itself; knows nothing about when the next cycle is.
  */
 import { Clock, DateTime, Duration, Effect, Ref, Schedule, ScheduleDecision } from "effect"
+import { list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
@@ -125,13 +126,24 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   yield* memory.spent.visited
   const known = yield* Ref.get(memory.ready)
   yield* scan(known?.tables.map(({ table }) => table) ?? [])
-  const askTheirs = external.ask(questionTo("external", known, config))
+  const reads = {
+    afterMs: config.abandonedAfter === null ? null : Duration.toMillis(config.abandonedAfter),
+    queueMax: config.queueMax
+  }
+  const askTheirs = Effect.tap(
+    external.ask({ ...questionTo("external", known, config), reads }),
+    tellFolded("external")
+  )
   const askOurs = (otherSideIdle: boolean) =>
     Effect.flatMap(memory.spent.since, (spent) =>
       replit.ask({
         ...questionTo("replit", known, config),
+        reads,
         note: { holder: memory.holder, otherSideIdle, notBeforeMs: Duration.toMillis(options.notBefore), spent }
-      }).pipe(Effect.tap((ours) => memory.spent.noted(ours.installed ? spent : null))))
+      }).pipe(
+        Effect.tap((ours) => memory.spent.noted(ours.installed ? spent : null)),
+        Effect.tap(tellFolded("replit"))
+      ))
   const answers = options.woken === true
     ? yield* Effect.all({ external: askTheirs, replit: askOurs(false) }, { concurrency: 2 })
     : yield* Effect.flatMap(askTheirs, (theirs) =>
@@ -205,14 +217,25 @@ const underLease = Effect.fn("underLease")(function*(
   const through = ready.tables.map(({ table }) => table.name).filter((name) => !paused.has(display(name)))
   // A database on which nothing may be installed keeps no token.
   const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
-  const retention = Duration.toMillis(config.retention)
+  const kept = {
+    historyMs: Duration.toMillis(config.retention),
+    conflictsMs: Duration.toMillis(config.conflictRetention)
+  }
   yield* onBoth((database) =>
-    database.purge(through, retention, database.side === "external" ? renewals?.announced : undefined)
+    database.purge(through, kept, database.side === "external" ? renewals?.announced : undefined)
   )
   const { renewed } = yield* replit.finish(yield* runOf(startedMs, moved, null), renewals?.taken)
   const after = yield* askAgain(renewed && renewals !== null ? renewals : undefined)
   return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
 })
+
+/** A queue that nobody read was folded: no change is lost by that, but monitoring lacks the steps between. */
+const tellFolded = (side: Side) => ({ folded }: Answer) =>
+  folded === null ? Effect.void : Effect.logWarning(
+    `Nobody had read the changes on ${label(side)} since ${folded.since}: of ${
+      list(folded.folded.map(display))
+    }, capture kept the newest change of each row and dropped older ones. Rows arrive as they are now.`
+  )
 
 /** Names that aren't known yet, as a wildcard's before the first set-up, are not asked about. */
 const questionTo = (side: Side, known: Ready | null, config: SyncConfig["Type"]) => ({

@@ -187,12 +187,17 @@ export interface Changelog {
    * `renewal` comes along in the same transaction, here and below; whether it was written is told.
    */
   readonly finish: (run: Run | null, renewal?: Renewal) => Effect.Effect<{ readonly renewed: boolean }, SyncError>
-  /** Deletes history of tables older than so many milliseconds. Only after a cycle that acknowledged all it applied. */
+  /**
+   * Deletes what is older than it is to be kept: history of these tables, and conflicts of all, restored or not. Only after
+   * a cycle that acknowledged all it applied. Returns how many lines of history.
+   */
   readonly purge: (
     names: ReadonlyArray<TableName>,
-    olderThanMs: number,
+    kept: Kept,
     renewal?: Renewal
   ) => Effect.Effect<number, SyncError>
+  /** Whether anybody reads this side's queues; null when nothing of ours is there. */
+  readonly neglect: Effect.Effect<Neglect | null, SyncError>
   /**
    * Forgets what was reconciled, so that every table is compared again, and what the brake held. A side that went back in time
    * is told when the other side's last cycle was: what it logged until then may have been synced since, and is dropped,
@@ -200,6 +205,29 @@ export interface Changelog {
    * that stay as well: the other side's history may know their old ones as applied, with rows that are forgotten here.
    */
   readonly takeAsItIs: (forgottenUntilMs: number | null, renewal: Renewal) => Effect.Effect<void, SyncError>
+}
+
+/** For how long, in milliseconds. */
+export interface Kept {
+  readonly historyMs: number
+  readonly conflictsMs: number
+}
+
+/** Capture folds a queue that is abandoned to one change a key, the newest, while the app writes. */
+export interface Abandonment {
+  /** A queue that has not been read for so long is; null: none by its age. */
+  readonly afterMs: number | null
+  /** And so is one of more bytes than this, while no service is connected; null: none by its size. */
+  readonly queueMax: number | null
+}
+
+export interface Neglect {
+  /** When the queues were read last, as far as it was noted: up to a day later in truth. ISO 8601. */
+  readonly since: string
+  /** They have not been read for longer than `Abandonment.afterMs`. */
+  readonly abandoned: boolean
+  /** Whose queues were folded since. */
+  readonly folded: ReadonlyArray<TableName>
 }
 
 export interface Question {
@@ -210,6 +238,8 @@ export interface Question {
   readonly known?: string | null
   /** Count the changes of each queue, but no further than this; without it they are not counted. */
   readonly countTo?: number
+  /** The asker reads the queues: that is noted, and when they count as abandoned from now on. */
+  readonly reads?: Abandonment
   /** On Replit's side: who asks, and that the other side is idle, so that an idle cycle can be noted at once. */
   readonly note?: {
     /** Random name of this process. */
@@ -234,6 +264,8 @@ export interface Answer {
   readonly leased: boolean
   /** Another holder finished a cycle less than `notBeforeMs` ago. */
   readonly notDue: boolean
+  /** What was folded since the queues were read last, told once; with `Question.reads`. */
+  readonly folded: Pick<Neglect, "since" | "folded"> | null
   /** Changes with anything below but what is pending or in quarantine, and with the tables of `Question.schemas`; opaque. */
   readonly state: string
   /** In the order asked. When `state` is the one that was known, only tables with something pending or in quarantine. */

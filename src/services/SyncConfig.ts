@@ -53,6 +53,18 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly batchRowsMax: number
   /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
   readonly retention: Duration.Duration
+  /** How long conflicts are kept, restored or not, at most 36,500 days. `SYNC_CONFLICT_RETENTION`, default 90 days. */
+  readonly conflictRetention: Duration.Duration
+  /**
+   * Unread for so long, a queue counts as abandoned: capture folds it to one change a key. At least 1 hour, or null, which
+   * is never. `SYNC_ABANDONED_AFTER`, default 30 days.
+   */
+  readonly abandonedAfter: Duration.Duration | null
+  /**
+   * A queue with more bytes is folded as well while no service is connected; null never. `SYNC_QUEUE_MAX`, default 1 GB,
+   * some 7,000,000 changes.
+   */
+  readonly queueMax: number | null
   /** How long commands and `--once` go on trying what may pass by itself, at most 1 day. `SYNC_RETRY_FOR`, default 60 s. */
   readonly retryFor: Duration.Duration
   /** Form of the log; `auto` is `pretty` on a terminal and `logfmt` elsewhere. `SYNC_LOG_FORMAT`. */
@@ -105,6 +117,9 @@ export interface Settings {
   readonly live?: boolean | undefined
   readonly batchRowsMax?: number | undefined
   readonly retention?: Duration.DurationInput | undefined
+  readonly conflictRetention?: Duration.DurationInput | undefined
+  readonly abandonedAfter?: Duration.DurationInput | null | undefined
+  readonly queueMax?: number | null | undefined
   readonly retryFor?: Duration.DurationInput | undefined
   readonly logFormat?: SyncConfig["Type"]["logFormat"] | undefined
   readonly autoSetup?: boolean | undefined
@@ -135,6 +150,9 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     listensTo: listensTo(settings),
     batchRowsMax: settings.batchRowsMax ?? 25_000,
     retention: Duration.decode(settings.retention ?? "7 days"),
+    conflictRetention: Duration.decode(settings.conflictRetention ?? "90 days"),
+    abandonedAfter: settings.abandonedAfter === null ? null : Duration.decode(settings.abandonedAfter ?? "30 days"),
+    queueMax: settings.queueMax === undefined ? 1_000_000_000 : settings.queueMax,
     retryFor: Duration.decode(settings.retryFor ?? "60 seconds"),
     logFormat: settings.logFormat ?? "auto",
     autoSetup: settings.autoSetup ?? true,
@@ -183,6 +201,9 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     live: optional(env, "SYNC_LIVE", (text) => live(text, env.get("SYNC_SCHEDULE"))),
     batchRowsMax: optional(env, "SYNC_BATCH_ROWS_MAX", rows),
     retention: optional(env, "SYNC_RETENTION", retention),
+    conflictRetention: optional(env, "SYNC_CONFLICT_RETENTION", conflictRetention),
+    abandonedAfter: optional(env, "SYNC_ABANDONED_AFTER", abandonedAfter),
+    queueMax: optional(env, "SYNC_QUEUE_MAX", queueMax),
     retryFor: optional(env, "SYNC_RETRY_FOR", retryFor),
     logFormat: optional(env, "SYNC_LOG_FORMAT", oneOf("auto", "pretty", "logfmt", "json")),
     autoSetup: optional(env, "SYNC_AUTO_SETUP", yesOrNo),
@@ -212,6 +233,9 @@ const variables = [
   "SYNC_LIVE",
   "SYNC_BATCH_ROWS_MAX",
   "SYNC_RETENTION",
+  "SYNC_CONFLICT_RETENTION",
+  "SYNC_ABANDONED_AFTER",
+  "SYNC_QUEUE_MAX",
   "SYNC_RETRY_FOR",
   "SYNC_LOG_FORMAT",
   "SYNC_AUTO_SETUP",
@@ -336,6 +360,31 @@ const rows = (text: string): Either.Either<number, string> =>
   /^\d{1,7}$/.test(text) && Number(text) >= 1 && Number(text) <= 1_000_000
     ? Either.right(Number(text))
     : Either.left(`${text} is no whole number from 1 to 1000000`)
+
+/** Bytes, or null for `never`. */
+const queueMax = (text: string): Either.Either<number | null, string> => {
+  if (text.toLowerCase() === "never") return Either.right(null)
+  const bytes = parseBytes(text)
+  return bytes === null || bytes < 1_000_000
+    ? Either.left(`${text} is neither never nor a size of 1 MB or more, as in 1 GB`)
+    : Either.right(bytes)
+}
+
+const abandonedAfter = (text: string): Either.Either<Duration.Duration | null, string> =>
+  text.toLowerCase() === "never" ? Either.right(null) : duration(text, "30 days (or never)").pipe(
+    Either.filterOrLeft(
+      (value) => Duration.between(value, { minimum: "1 hour", maximum: "36500 days" }),
+      () => `${text} is out of range; it must be from 1 hour to 36500 days, or never`
+    )
+  )
+
+const conflictRetention = (text: string): Either.Either<Duration.Duration, string> =>
+  duration(text, "90 days").pipe(
+    Either.filterOrLeft(
+      (value) => Duration.between(value, { minimum: "1 day", maximum: "36500 days" }),
+      () => `${text} is out of range; it must be from 1 to 36500 days`
+    )
+  )
 
 /** Bytes a day, or null for `off`. */
 const budget = (text: string): Either.Either<number | null, string> => {

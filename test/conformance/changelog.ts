@@ -6,6 +6,9 @@ import type { ClaimRequest } from "../../src/services/Database.ts"
 import type { MakePair } from "./Pair.ts"
 import { keyIn, move, next, read, rowsOf, setUp, waiting } from "./Pair.ts"
 
+/** For so long, in milliseconds, both. */
+const keeping = (ms: number) => ({ historyMs: ms, conflictsMs: ms })
+
 const minimum = -(2n ** 63n - 1n)
 
 export const changelog = (makePair: MakePair) => {
@@ -276,13 +279,84 @@ export const changelog = (makePair: MakePair) => {
       const { external, perfis, replit } = yield* setUp(makePair)
       for (const id of ["a", "b"]) yield* replit.app.insert(perfis.name, { id })
       yield* move(replit, external, perfis, "upserts", { request: { _tag: "Keys", phase: "upserts", keys: [["a"]] } })
-      assert.strictEqual(yield* replit.database.purge([perfis.name], 3_600_000), 0)
+      assert.strictEqual(yield* replit.database.purge([perfis.name], keeping(3_600_000)), 0)
       yield* Effect.sleep("2 millis")
-      assert.strictEqual(yield* replit.database.purge([perfis.name], 0), 1)
-      assert.strictEqual(yield* external.database.purge([perfis.name], 0), 1)
-      assert.strictEqual(yield* replit.database.purge([perfis.name], 0), 0)
+      assert.strictEqual(yield* replit.database.purge([perfis.name], keeping(0)), 1)
+      assert.strictEqual(yield* external.database.purge([perfis.name], keeping(0)), 1)
+      assert.strictEqual(yield* replit.database.purge([perfis.name], keeping(0)), 0)
       assert.deepStrictEqual(yield* waiting(replit, perfis), ["b"])
     }))
+
+  it.scopedLive("purging takes old conflicts, restored or not, and no young ones", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      for (const { app } of [replit, external]) {
+        yield* app.insert(perfis.name, { id: "a", nome: app === replit.app ? "R" : "E" })
+      }
+      yield* move(replit, external, perfis, "upserts")
+      yield* move(external, replit, perfis, "upserts")
+      const kept = Effect.map(
+        Effect.all([replit.database.conflicts({ limit: 9 }), external.database.conflicts({ limit: 9 })]),
+        (both) => both.flat().length
+      )
+      const purge = (conflictsMs: number) =>
+        Effect.all(
+          [replit.database, external.database].map((database) =>
+            database.purge([], { historyMs: 3_600_000, conflictsMs })
+          )
+        )
+      assert.strictEqual(yield* kept, 1)
+      yield* purge(3_600_000)
+      assert.strictEqual(yield* kept, 1)
+      yield* Effect.sleep("2 millis")
+      yield* purge(0)
+      assert.strictEqual(yield* kept, 0)
+    }))
+
+  it.scopedLive(
+    "a queue that nobody reads is folded while the app writes: one change a key, and none is lost",
+    () =>
+      Effect.gen(function*() {
+        const { perfis, replit } = yield* setUp(makePair)
+        const { app, database } = replit
+        const counted = Effect.map(
+          database.ask({ tables: [perfis.name], countTo: 100_000 }),
+          ({ tables }) => tables[0]!.waiting
+        )
+        const foldedNow = Effect.gen(function*() {
+          const found = yield* database.neglect
+          // Who is connected reads, and what is read is not folded.
+          yield* database.disconnect
+          return found!.folded.length > 0
+        })
+        const reads = { afterMs: 0, queueMax: null }
+        for (const id of ["a", "b", "d"]) yield* app.insert(perfis.name, { id })
+        yield* app.changeKey(perfis.name, ["b"], ["c"])
+        yield* app.remove(perfis.name, ["a"])
+        assert.isNull((yield* database.ask({ tables: [perfis.name], reads })).folded)
+        yield* database.disconnect
+        let writes = 0
+        // A server looks one time in 256, by chance.
+        while (!(yield* foldedNow) && writes < 6000) {
+          for (let n = 0; n < 100; n++) {
+            yield* app.update(perfis.name, [n % 2 === 0 ? "c" : "d"], { nome: `${++writes}` })
+          }
+        }
+        assert.isBelow(yield* counted, writes / 2 + 100)
+        assert.deepStrictEqual(yield* waiting(replit, perfis), ["c", "d", "-a", "-b"])
+        const [c, d] = yield* read(replit, perfis, next("upserts"))
+        assert.deepStrictEqual(c!.was, ["b"])
+        assert.include(d!.values, `${writes}`)
+        assert.isTrue(d!.changeId > c!.changeId)
+        assert.isTrue((yield* database.neglect)!.abandoned)
+        const told = yield* database.ask({ tables: [], reads: { afterMs: 3_600_000, queueMax: null } })
+        assert.deepStrictEqual(told.folded?.folded, [perfis.name])
+        assert.isNull((yield* database.ask({ tables: [], reads: { afterMs: 3_600_000, queueMax: null } })).folded)
+        const after = yield* database.neglect
+        assert.deepStrictEqual([after!.abandoned, after!.folded], [false, []])
+      }),
+    60_000
+  )
 
   it.scopedLive("tokens are renewed along with a question, a purge and the end of a cycle, and only if nobody else did", () =>
     Effect.gen(function*() {
@@ -299,7 +373,7 @@ export const changelog = (makePair: MakePair) => {
           ({ tokens: { next, own, peer } }) => ({ own, peer, next })
         )
       assert.deepStrictEqual(yield* tokens(), { own: null, peer: null, next: [] })
-      yield* database.purge([], 0, { announce: a })
+      yield* database.purge([], keeping(0), { announce: a })
       assert.deepStrictEqual(yield* tokens(), { own: null, peer: null, next: [a] })
       assert.deepStrictEqual(yield* database.finish(null, { ifOwn: null, own: b, announce: c }), { renewed: true })
       assert.deepStrictEqual(yield* database.finish(null, { ifOwn: null, own: c }), { renewed: false })

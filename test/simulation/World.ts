@@ -92,6 +92,8 @@ export const make = Effect.fn("World.make")(function*(seed: number) {
     batchRowsMax: 1 + chance.below(6),
     retention: chance.pick(["0 millis", "7 days"] as const),
     touch: chance.of(0.7),
+    // Pauses between cycles are longer than this: queues are folded now and then.
+    abandonedAfter: chance.pick(["30 days", "1 second"] as const),
     brake: chance.pick<Brake>([null, { rows: 0, percent: 0 }, { rows: 1, percent: 20 }]),
     policies: { byTable: new Map(names.map((name) => [display(name), chance.pick(policies)])) }
   }

@@ -36,7 +36,8 @@ export const make = (store: Store): Catalog => ({
         return { _tag: "Unfit", name, missing: true, problem }
       }))
   ),
-  install: step(store, () => {
+  install: step(store, (nowUs) => {
+    if (!store.installed) store.reading.atUs = nowUs
     store.installed = true
   }),
   identity: step(store, () => store.identity),
@@ -126,6 +127,7 @@ const forget = (store: Store, state: ReturnType<typeof emptyTable>): void => {
   state.pending = []
   state.history = []
   state.quarantine.clear()
+  store.folded.delete(display(state.schema.name))
   store.held.delete(display(state.schema.name))
   store.proofs.delete(display(state.schema.name))
   const kept = store.conflicts.filter(({ table }) => display(table) !== display(state.schema.name))

@@ -6,7 +6,7 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import { type Renewal, renewed } from "../../domain/Tokens.ts"
-import type { Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
+import type { Abandonment, Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
 import { apply, contestedNumbers } from "./apply.ts"
 import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
 import { noteTraffic } from "./Metering.ts"
@@ -15,6 +15,7 @@ import {
   changedAt,
   dueIds,
   forgetUntil,
+  isAbandoned,
   newestChange,
   newestEntry,
   pendingKeys,
@@ -87,13 +88,24 @@ export const make = (connection: Connection): Changelog => {
         if (forgottenUntilMs !== null) forgetUntil(store, BigInt(forgottenUntilMs) * 1000n, nowUs)
       })
     ),
-    purge: Effect.fn("MemoryDatabase.purge")((names, olderThanMs, renewal) =>
+    neglect: step(store, (nowUs) =>
+      store.installed && store.identity !== null
+        ? {
+          since: Timestamp.toIso(store.reading.atUs > nowUs ? nowUs : store.reading.atUs),
+          abandoned: isAbandoned(store, nowUs),
+          folded: [...store.folded.values()]
+        }
+        : null),
+    purge: Effect.fn("MemoryDatabase.purge")((names, { conflictsMs, historyMs }, renewal) =>
       step(store, (nowUs) => {
         renew(store, renewal, nowUs)
+        const oldest = Timestamp.toIso(nowUs - BigInt(conflictsMs) * 1000n)
+        const young = store.conflicts.filter(({ decidedAt }) => decidedAt >= oldest)
+        store.conflicts.splice(0, store.conflicts.length, ...young)
         return names.reduce((purged, name) => {
           const state = tableNamed(store, name)
           const before = state.history.length
-          state.history = state.history.filter(({ syncedAtUs }) => syncedAtUs >= nowUs - BigInt(olderThanMs) * 1000n)
+          state.history = state.history.filter(({ syncedAtUs }) => syncedAtUs >= nowUs - BigInt(historyMs) * 1000n)
           return purged + before - state.history.length
         }, 0)
       })
@@ -109,7 +121,7 @@ const renew = (store: Store, renewal: Renewal | undefined, nowUs: bigint): boole
 
 const answer = (
   connection: Connection,
-  { countTo = 0, known, note, renewal, schemas, tables }: Question,
+  { countTo = 0, known, note, reads, renewal, schemas, tables }: Question,
   nowUs: bigint
 ): Answer => {
   const { store } = connection
@@ -141,6 +153,7 @@ const answer = (
     }
   })
   renew(store, renewal, nowUs)
+  const folded = reads === undefined ? null : readQueues(store, reads, nowUs)
   if (note !== undefined) connection.holder = note.holder
   if (note?.spent !== undefined && store.installed) noteTraffic(store, note.spent, nowUs)
   const last = store.lastCycle
@@ -152,7 +165,16 @@ const answer = (
   const state = stateOf(store, answers, schemas ?? [])
   const told = state === known ? answers.filter(({ pending, quarantined }) => pending || quarantined > 0) : answers
   const { identity, installed, tokens } = store
-  return { installed, identity, tokens, leased, notDue, state, tables: told }
+  return { installed, identity, tokens, leased, notDue, folded, state, tables: told }
+}
+
+const readQueues = (store: Store, abandonment: Abandonment, nowUs: bigint): Answer["folded"] => {
+  const told = store.folded.size === 0
+    ? null
+    : { since: Timestamp.toIso(store.reading.atUs), folded: [...store.folded.values()] }
+  store.reading = { atUs: nowUs, abandonment }
+  store.folded.clear()
+  return told
 }
 
 const stateOf = (store: Store, answers: Answer["tables"], schemas: ReadonlyArray<string>): string =>
@@ -176,7 +198,13 @@ const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, requ
   // Open until it is acknowledged or given up; a statement in a transaction that has ended is a bug of the caller.
   let open = true
   let consumed = false
-  yield* Effect.addFinalizer(() => Effect.sync(() => open = false))
+  store.claims++
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      open = false
+      store.claims--
+    })
+  )
   const lines = read.rows.map((row) => StagedRow.encode(row, table.key.length)).join("")
   return {
     rows: read.rows.length,

@@ -1,6 +1,7 @@
 /** Questions to the memory form's queue, and what settling does to it. */
 import { Array as Arr } from "effect"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
+import { display } from "../../domain/TableName.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { compareKeys, keyOf } from "./MemoryTable.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
@@ -85,6 +86,32 @@ export const dueIds = (state: TableState, nowUs: bigint): ReadonlyArray<RowId> =
     )
     .sort(([, a], [, b]) => a.nextAttemptUs < b.nextAttemptUs ? -1 : a.nextAttemptUs > b.nextAttemptUs ? 1 : 0)
     .map(([id]) => id)
+
+/** Whether nobody has read the queues for as long as that takes. */
+export const isAbandoned = ({ reading: { abandonment: { afterMs }, atUs } }: Store, nowUs: bigint): boolean =>
+  afterMs !== null && nowUs - atUs > BigInt(Math.round(afterMs * 1000))
+
+/**
+ * Of a queue that nobody reads any more, leaves the newest change of a key, with the latest time, and the one that knows the
+ * old key of a changed one. A server does this now and then and by pieces; here it is done with every commit.
+ */
+export const fold = (store: Store, state: TableState, nowUs: bigint): void => {
+  const { queueMax } = store.reading.abandonment
+  const isTooBig = queueMax !== null && state.pending.length * bytesOfChange > queueMax
+  if (store.claims > 0 || !isTooBig && !isAbandoned(store, nowUs)) return
+  const kept = state.pending.filter((entry) =>
+    !state.pending.some((newer) =>
+      newer.id === entry.id && newer.changeId > entry.changeId && newer.changedAtUs >= entry.changedAtUs
+      && newer.operation !== "MARK" && (entry.was === null || newer.was !== null)
+    )
+  )
+  if (kept.length === state.pending.length) return
+  state.pending = kept
+  store.folded.set(display(state.schema.name), state.schema.name)
+}
+
+/** What a change takes in a queue and its index. */
+const bytesOfChange = 150
 
 /** What was logged until then is no change any more; the rest gets numbers that were never given before. */
 export const forgetUntil = (store: Store, untilUs: bigint, nowUs: bigint): void => {

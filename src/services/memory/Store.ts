@@ -6,12 +6,13 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { ActionNeeded, Contended, RowRefused, SchemaDrifted, type SyncError } from "../../domain/SyncError.ts"
 import { display, type TableName } from "../../domain/TableName.ts"
 import { noTokens, type Tokens } from "../../domain/Tokens.ts"
-import type { Conflict, Held, Identity, Refusal, Remembered, Run } from "../Database.ts"
+import type { Abandonment, Conflict, Held, Identity, Refusal, Remembered, Run } from "../Database.ts"
 import { type Gate, makeGate } from "./Gate.ts"
 import type { MemoryTable, Row, RowId } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
 import type { Noted } from "./Metering.ts"
 import type { MemorySequence } from "./Sequences.ts"
+import * as Timestamp from "./Timestamp.ts"
 import type { Transaction } from "./Transaction.ts"
 
 export interface Store {
@@ -44,6 +45,12 @@ export interface Store {
   lastCycle: { readonly holder: string; readonly atUs: bigint } | null
   /** The sequence of change ids; like every sequence it doesn't roll back. */
   lastChangeId: bigint
+  /** When the queues were read last, and when they count as abandoned. */
+  reading: { atUs: bigint; abandonment: Abandonment }
+  /** Claims that are open: somebody reads. */
+  claims: number
+  /** By displayed name, the tables whose queue was folded since it was read last. */
+  readonly folded: Map<string, TableName>
   /** How far the server's clock is off. */
   clockOffsetUs: bigint
 }
@@ -129,6 +136,9 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     lease: null,
     lastCycle: null,
     lastChangeId: 0n,
+    reading: { atUs: Timestamp.infinity, abandonment: { afterMs: null, queueMax: null } },
+    claims: 0,
+    folded: new Map(),
     clockOffsetUs: 0n
   }
   return store

@@ -11,6 +11,7 @@ import { announce } from "./Gate.ts"
 import { Locks } from "./Locks.ts"
 import type { MemoryTable, Row, RowChange, RowId, Statements } from "./MemoryTable.ts"
 import { idOf, idOfKey, keyOf } from "./MemoryTable.ts"
+import { fold } from "./Queue.ts"
 import { take } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
 import { Refused, tableNamed } from "./Store.ts"
@@ -179,6 +180,10 @@ export class Transaction {
     }
     for (const action of this.atCommit) action()
     for (const { entry, state } of this.captured) state.pending.push(entry)
+    // What the sync itself writes folds nothing: it reads.
+    if (this.applying === null) {
+      for (const state of new Set(this.captured.map((change) => change.state))) fold(this.store, state, this.nowUs)
+    }
     this.store.conflicts.push(...this.journal)
     this.rollback()
     if (this.announces) announce(this.store.gate)

@@ -9,6 +9,7 @@ import { sleepsAfterMs } from "../../domain/bill.ts"
 import { type Side, sides } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
+import type { TableName } from "../../domain/TableName.ts"
 import { noTokens, type Renewal } from "../../domain/Tokens.ts"
 import type { Answer, Changelog, Claim, Identity, Phase, Question, Visits } from "../Database.ts"
 import { applyClaim } from "./applyClaim.ts"
@@ -24,13 +25,16 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
   let holder: string | null = null
   const askOnce = (question: Question) =>
     Effect.gen(function*() {
-      const { countTo, known, note, renewal, schemas, tables } = question
+      const { countTo, known, note, reads, renewal, schemas, tables } = question
       holder = note?.holder ?? holder
       const spent = spentValues(note?.spent)
+      const renewing = renewalValues(renewal)
+      const reading = reads === undefined ? [] : [reads.afterMs, reads.queueMax]
+      const from = 9 + spent.length + renewing.length
       const rows = yield* session.query(
         `select ${spent.length === 0 ? "" : "vaivem.note_traffic($9::jsonb, $10::bigint), "}${
           renewal === undefined ? "" : `${renew(9 + spent.length)}, `
-        }
+        }${reads === undefined ? "" : `vaivem.read_queues($${from}::bigint, $${from + 1}::bigint)::text as folded, `}
            vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
            vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens`,
         [
@@ -43,7 +47,8 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           note?.notBeforeMs ?? 0,
           countTo ?? 0,
           ...spent,
-          ...renewalValues(renewal)
+          ...renewing,
+          ...reading
         ]
       )
       return yield* decodeAnswer(rows[0]!, question.tables, stems)
@@ -144,20 +149,35 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         return done
       })),
 
-    purge: (names, olderThanMs, renewal) =>
+    purge: (names, { conflictsMs, historyMs }, renewal) =>
       Effect.map(
         session.query(
-          `select ${renewal === undefined ? "" : `${renew(4)}, `}
-             vaivem.purge($1::text[], $2::text[], $3::bigint) as purged`,
+          `select ${renewal === undefined ? "" : `${renew(5)}, `}
+             vaivem.prune($4::bigint), vaivem.purge($1::text[], $2::text[], $3::bigint) as purged`,
           [
             names.map(({ schema }) => schema),
             names.map(({ name }) => name),
-            olderThanMs,
+            historyMs,
+            conflictsMs,
             ...renewalValues(renewal)
           ]
         ),
         (rows) => Number(rows[0]!.purged)
       ),
+
+    neglect: Effect.gen(function*() {
+      const there = (yield* session.query("select to_regclass('vaivem.folded') is not null as there"))[0]!
+      if (there.there !== "t") return null
+      const { abandoned, since, tables } = (yield* session.query(
+        `select coalesce(p.read_at + p.abandoned_after < clock_timestamp(), false) as abandoned,
+           to_char(p.read_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as since,
+           (select coalesce(jsonb_agg(distinct jsonb_build_object('schema', f.table_schema, 'name', f.table_name)), '[]')::text
+            from vaivem.folded f) as tables
+         from vaivem.pairs p`
+      ))[0] ?? {}
+      if (since === undefined) return null
+      return { since: String(since), abandoned: abandoned === "t", folded: JSON.parse(String(tables)) }
+    }),
 
     takeAsItIs: (forgottenUntilMs, renewal) =>
       session.transaction(Effect.all([
@@ -243,7 +263,8 @@ const isInstalled = (session: PgSession) =>
          and to_regprocedure('vaivem.ask(text[], text[], text[], text, uuid, boolean, bigint)') is not null
          and to_regprocedure('vaivem.tokens()') is not null
          and to_regprocedure('vaivem.waiting(text[], text[], bigint)') is not null
-         and to_regprocedure('vaivem.note_traffic(jsonb, bigint)') is not null as there`
+         and to_regprocedure('vaivem.note_traffic(jsonb, bigint)') is not null
+         and to_regprocedure('vaivem.read_queues(bigint, bigint)') is not null as there`
     ),
     (rows) => rows[0]?.there === "t"
   )
@@ -255,6 +276,7 @@ export const nothingInstalled: Answer = {
   tokens: noTokens,
   leased: false,
   notDue: false,
+  folded: null,
   state: "",
   tables: []
 }
@@ -291,10 +313,18 @@ const decodeAnswer = (row: Row, names: ReadonlyArray<SyncedTable["name"]>, stems
       tokens: row.tokens === null || row.tokens === undefined ? noTokens : JSON.parse(String(row.tokens)),
       leased: wire.leased,
       notDue: wire.not_due,
+      folded: foldedOf(row.folded),
       state: wire.state,
       tables: answered(names, wire, waiting, stems)
     }
   })
+
+/** What `vaivem.read_queues` says; null when it wasn't asked, or nothing was folded. */
+const foldedOf = (text: string | null | undefined): Answer["folded"] => {
+  if (text === null || text === undefined) return null
+  const { since, tables }: { since: string; tables: ReadonlyArray<TableName> } = JSON.parse(text)
+  return { since, folded: tables }
+}
 
 const answered = (
   names: ReadonlyArray<SyncedTable["name"]>,

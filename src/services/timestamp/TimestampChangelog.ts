@@ -94,6 +94,7 @@ export const make = (
         tokens: noTokens,
         leased: false,
         notDue: false,
+        folded: null,
         state,
         tables: state === known ? answered.filter(({ pending, quarantined }) => pending || quarantined > 0) : answered
       } satisfies Answer
@@ -139,18 +140,24 @@ export const make = (
 
   finish: () => Effect.succeed({ renewed: false }),
 
-  purge: (names, olderThanMs) =>
+  purge: (names, { conflictsMs, historyMs }) =>
     Effect.map(
       ledger.session.query(
-        `with gone as (
+        `with forgotten as (
+           delete from vaivem.ledger_conflicts c
+           where c.decided_at < clock_timestamp() - $4::bigint * interval '1 millisecond'),
+         gone as (
            delete from vaivem.ledger_history h using vaivem.ledger_tables t, unnest($1::text[], $2::text[]) a (schema, name)
            where h.table_id = t.id and t.table_schema = a.schema and t.table_name = a.name
              and h.synced_at < clock_timestamp() - $3::bigint * interval '1 millisecond' returning 1)
          select count(*) as purged from gone`,
-        [names.map(({ schema }) => schema), names.map(({ name }) => name), olderThanMs]
+        [names.map(({ schema }) => schema), names.map(({ name }) => name), historyMs, conflictsMs]
       ),
       ([row]) => Number(row!.purged)
     ),
+
+  // Nothing is logged while nobody looks.
+  neglect: Effect.succeed(null),
 
   takeAsItIs: () => {
     const { query, transaction } = ledger.session
