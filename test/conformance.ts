@@ -11,6 +11,7 @@ import { changelog } from "./conformance/changelog.ts"
 import { comparison } from "./conformance/comparison.ts"
 import { ids } from "./conformance/ids.ts"
 import { journal } from "./conformance/journal.ts"
+import { lease } from "./conformance/lease.ts"
 import { listening } from "./conformance/listening.ts"
 import type { MakePair } from "./conformance/Pair.ts"
 import { proving } from "./conformance/proving.ts"
@@ -49,6 +50,9 @@ export const suite = (
     })
     describe("changelog", () => {
       changelog(makeReady)
+    })
+    describe("lease", () => {
+      lease(makeReady)
     })
     describe("applying", () => {
       applying(makeReady)

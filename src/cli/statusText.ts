@@ -20,6 +20,7 @@ export const statusText = (status: Status): string =>
       ? status.tables.map(({ proven, table }) => `${table}: ${provenText(proven, status.askedAt)}.`)
       : []),
     lastCycle(status),
+    ...active(status),
     ...(status.lastRun === null ? [] : [lastRun(status.lastRun)]),
     ...bill(status),
     ...advice(status)
@@ -47,6 +48,13 @@ const lastCycle = ({ lastCycleAt, setUp }: Status): string => {
   if (missing.length > 0) return `Not set up yet on ${list(missing.map(label))}: the first run or \`setup\` does it.`
   return `Last cycle: ${lastCycleAt === null ? "none yet" : seconds(lastCycleAt)}`
 }
+
+const active = ({ active }: Status): ReadonlyArray<string> =>
+  active === null ? [] : [
+    `Active: ${active.holder} since ${seconds(active.since)}, ${
+      active.isHeld ? "at work now" : "not at work now"
+    } (epoch ${active.epoch}).`
+  ]
 
 const lastRun = ({ durationMs, error, outcome, pull, push, startedAt }: Run): string =>
   outcome === "failed"

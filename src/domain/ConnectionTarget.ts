@@ -68,6 +68,23 @@ export const requireDirect = (target: ConnectionTarget): Either.Either<Connectio
     )
     : Either.right(target)
 
+/**
+ * Refuses a URL without TLS to anywhere but this machine and `helium`, Replit's own network: whoever is on the way reads the
+ * password's exchange and every row, and can change them.
+ */
+export const requireTls = (target: ConnectionTarget): Either.Either<ConnectionTarget, ActionNeeded> =>
+  target.ssl !== false || isOnThisMachine(target.host) || target.kind === "replit-helium"
+    ? Either.right(target)
+    : Either.left(
+      new ActionNeeded({
+        side: target.side,
+        message:
+          `${urlSetting(target.side)} leads to ${target.host} without TLS, so that anybody on the way can read and ` +
+          "change what passes. Add sslmode=verify-full to it (or sslmode=require, which encrypts and doesn't look at the " +
+          "certificate); SYNC_ALLOW_PLAINTEXT=true allows it as it is"
+      })
+    )
+
 /** The host behind a pooled one: the same name without `-pooler`. */
 export const directHost = (host: string): string => host.replace(pooledLabel, "$1")
 
@@ -259,8 +276,9 @@ const modeOfSsl = (ssl: string | undefined): string | undefined => {
   return ["", "0", "false", "off"].includes(ssl) ? "disable" : "require"
 }
 
-const isNear = (host: string): boolean =>
-  /^127\.|^::1$|(^|\.)localhost$/.test(host) || (!host.includes(".") && !host.includes(":"))
+const isOnThisMachine = (host: string): boolean => /^\/|^127\.\d+\.\d+\.\d+$|^::1$|^localhost$|\.localhost$/.test(host)
+
+const isNear = (host: string): boolean => isOnThisMachine(host) || (!host.includes(".") && !host.includes(":"))
 
 const isNeon = (host: string): boolean => host.endsWith(".neon.tech")
 

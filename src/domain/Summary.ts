@@ -14,7 +14,7 @@ export interface DirectionCounts {
 
 /** What the line needs of a cycle's report. */
 export interface Summary {
-  readonly outcome: "idle" | "moved" | "not-due"
+  readonly outcome: "idle" | "moved" | "not-due" | "standby"
   readonly push: DirectionCounts
   readonly pull: DirectionCounts
   readonly durationMs: number
@@ -26,6 +26,7 @@ export interface Summary {
 /** The one line of a cycle. The numbers are always all there, so that a script can find them. */
 export const summaryLine = (summary: Summary): string => {
   if (summary.outcome === "not-due") return "Nothing is due here: another copy of vaivem is at work, or was just now."
+  if (summary.outcome === "standby") return "Standing by: another copy of vaivem is at work."
   const waiting = waits(summary)
   return [
     `Replit → external: ${direction(summary.push)}`,

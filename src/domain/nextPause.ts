@@ -16,6 +16,20 @@ export interface Before {
   readonly woken: boolean
 }
 
+/**
+ * How long a copy rests that stands by: until the lease may be free, or until the other one should have begun its next cycle.
+ * If that one died, this one does the work within ten seconds of its time.
+ */
+export const standbyPause = (
+  intervalMs: number,
+  { finishedAgoMs, isLeased }: { readonly isLeased: boolean; readonly finishedAgoMs: number | null }
+): number => isLeased ? lookMs : Math.max(lookMs, intervalMs - (finishedAgoMs ?? 0) + graceMs)
+
+/** With the six seconds after which a silent holder has lost the lease, a copy takes over within ten. */
+const lookMs = 3_000
+/** The other one is first, if it lives. */
+const graceMs = 5_000
+
 /** The interval, then twice as long each time that nothing is found, and the interval again as soon as something is. */
 export const nextPause = ({ intervalMs, maxIntervalMs }: Pauses, before: Before | null): number => {
   if (maxIntervalMs === null || before === null || before.outcome !== "nothing") return intervalMs

@@ -2,7 +2,7 @@
  * One cycle: ask both sides, take the lease if there is anything to do, set up what changed, move what is pending,
  * purge old history. Retries what may pass by itself; knows nothing about when the next cycle is.
  */
-import { Clock, DateTime, Duration, Effect, Ref, Schedule, ScheduleDecision } from "effect"
+import { Clock, DateTime, Duration, Effect, Option, Ref, Schedule, ScheduleDecision } from "effect"
 import { list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, sides } from "../domain/Side.ts"
@@ -18,6 +18,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import { brake, countTo } from "./brake.ts"
 import { onBoth } from "./databases.ts"
 import { follow } from "./follow.ts"
+import { type Enter, holding } from "./holding.ts"
 import { makeMeter, type Meter } from "./Meter.ts"
 import { pairProblem } from "./pair.ts"
 import type { Paused, Tally, Work } from "./pass.ts"
@@ -44,8 +45,10 @@ export interface CycleOptions {
 }
 
 export interface CycleReport {
-  /** `not-due`: another copy of the service does the work. */
-  readonly outcome: "idle" | "moved" | "not-due"
+  /** `not-due`: another copy of the service has just done the work; `standby`: it is at it. */
+  readonly outcome: "idle" | "moved" | "not-due" | "standby"
+  /** How long ago the last cycle of any copy ended, milliseconds; null before the first. */
+  readonly finishedAgoMs: number | null
   readonly push: Moved
   readonly pull: Moved
   readonly durationMs: number
@@ -164,16 +167,17 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   if (asLeft && isRenewalDone(told) && isKnown && isIdle(ours) && isIdle(theirs)) {
     return report("idle", yield* Ref.get(tally), known, answers, null)
   }
-  return yield* Effect.scoped(Effect.gen(function*() {
-    if (!(yield* replit.lease)) {
-      if (options.lease === "skip") return report("not-due", yield* Ref.get(tally), known, answers, null)
-      return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
-    }
-    // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
-    const tokens = asLeft ? told : yield* tokensOf
-    yield* refuseTimeTravel(tokens)
-    return yield* underLease(memory, answers, fitting, tally, tokens, options.wakes)
-  }))
+  const done = yield* holding((enter) =>
+    Effect.gen(function*() {
+      // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
+      const tokens = asLeft ? told : yield* tokensOf
+      yield* refuseTimeTravel(tokens)
+      return yield* underLease(memory, answers, fitting, tally, tokens, enter, options.wakes)
+    })
+  )
+  if (Option.isSome(done)) return done.value
+  if (options.lease === "skip") return report("standby", yield* Ref.get(tally), known, answers, null)
+  return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
 })
 
 interface Answers {
@@ -187,6 +191,7 @@ const underLease = Effect.fn("underLease")(function*(
   fitting: Known | "all" | null,
   tally: Ref.Ref<Tally>,
   tokens: Readonly<Record<Side, Tokens>>,
+  enter: Enter,
   wakes: Wakes | undefined
 ) {
   const config = yield* SyncConfig
@@ -194,6 +199,8 @@ const underLease = Effect.fn("underLease")(function*(
   const external = yield* ExternalDb
   const startedMs = yield* Clock.currentTimeMillis
   const setUp = fitting === "all" ? null : yield* setUpNow(memory, fitting)
+  // What was installed or paired just now had no epoch to check.
+  if (setUp !== null) yield* enter
   if (setUp !== null) yield* scan(setUp.tables.map(({ table }) => table))
   const askAgain = Effect.fnUntraced(function*(renewals?: Record<"confirmed" | "settled", Renewal>) {
     const known = yield* Ref.get(memory.ready)
@@ -340,6 +347,7 @@ const report = (
   setUp: SetUp | null
 ): Omit<CycleReport, "durationMs"> => ({
   outcome,
+  finishedAgoMs: answers.replit.finishedAgoMs,
   push: tally.push,
   pull: tally.pull,
   paused: [...(ready?.paused ?? []), ...tally.paused],

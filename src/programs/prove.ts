@@ -7,7 +7,7 @@
  * is looked up by its key, because the other side may order texts otherwise. So equal sums prove equal rows whatever the
  * collations are, and unlike ones prove nothing yet.
  */
-import { Clock, Effect, Ref } from "effect"
+import { Clock, Effect, Option, Ref } from "effect"
 import type { Difference } from "../domain/Difference.ts"
 import type { Proof, Round, Stretched } from "../domain/Proof.ts"
 import {
@@ -31,6 +31,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import type { CycleReport } from "./cycle.ts"
 import { onBoth } from "./databases.ts"
 import { explain } from "./explain.ts"
+import { holding } from "./holding.ts"
 import { reconcile } from "./reconcile.ts"
 
 /**
@@ -43,7 +44,10 @@ export const makeProver = Effect.map(
     Effect.fn("prove")(function*(report: CycleReport) {
       const { verifyBudget } = yield* SyncConfig
       const nowMs = yield* Clock.currentTimeMillis
-      if (verifyBudget === null || report.outcome === "not-due" || nowMs < (yield* Ref.get(notBeforeMs))) return
+      if (
+        verifyBudget === null || report.outcome === "not-due" || report.outcome === "standby" ||
+        nowMs < (yield* Ref.get(notBeforeMs))
+      ) return
       const paused = new Set(report.paused.map(({ table }) => table))
       const tables = report.ready.filter(({ name }) => !paused.has(display(name)))
       const dueInMs = yield* proveTurn(tables, verifyBudget).pipe(
@@ -67,8 +71,7 @@ export const makeProver = Effect.map(
 export const proveTurn = Effect.fn("proveTurn")(function*(tables: ReadonlyArray<SyncedTable>, bytesADay: number) {
   const replit = yield* ReplitDb
   const spent = yield* Ref.make(0)
-  return yield* Effect.scoped(Effect.gen(function*() {
-    if (!(yield* replit.lease)) return turnEveryMs
+  const turn = Effect.gen(function*() {
     const { dueInMs, of: proofs } = yield* replit.proofs
     if (dueInMs > 0) return dueInMs
     const startedMs = yield* Clock.currentTimeMillis
@@ -87,7 +90,8 @@ export const proveTurn = Effect.fn("proveTurn")(function*(tables: ReadonlyArray<
     const nextInMs = Math.max(turnEveryMs, Math.round(((yield* Ref.get(spent)) / bytesADay) * dayMs))
     yield* replit.noteTurn(nextInMs)
     return nextInMs
-  }))
+  })
+  return Option.getOrElse(yield* holding(() => turn), () => turnEveryMs)
 })
 
 /** A table that was never looked at comes first. */

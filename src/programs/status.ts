@@ -8,7 +8,7 @@ import { sides } from "../domain/Side.ts"
 import { exitCode } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display, isSelected } from "../domain/TableName.ts"
-import type { Run, Spent } from "../services/Database.ts"
+import type { Leased, Run, Spent } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { retrying } from "./cycle.ts"
 import { onBoth } from "./databases.ts"
@@ -27,6 +27,10 @@ export interface Status {
   readonly setUp: Readonly<Record<Side, boolean | null>>
   /** Tables that the brake holds, until somebody approves or rejects that. */
   readonly held: ReadonlyArray<{ readonly table: string; readonly since: string } & Readonly<Record<Side, Concerned>>>
+  /** Which copy does the work, since when, and whether it has the lease at this moment; null before any did. */
+  readonly active:
+    | { readonly holder: string; readonly since: string; readonly epoch: number; readonly isHeld: boolean }
+    | null
   /** When the last cycle ended, idle or not; ISO 8601. */
   readonly lastCycleAt: string | null
   /** The last cycle that moved something or failed. */
@@ -90,6 +94,7 @@ export const status = Effect.gen(function*() {
         ? []
         : [{ table: display(table), since, replit: concerned(holding.replit), external: concerned(holding.external) }]
     ),
+    active: activeOf(replit?.found.lease ?? null),
     lastCycleAt: replit?.found.lastCycleAt ?? null,
     lastRun: replit?.found.lastRun ?? null,
     bill: replit?.bill ?? null,
@@ -101,6 +106,9 @@ export const status = Effect.gen(function*() {
     )
   } satisfies Status
 }).pipe(Effect.withSpan("status"))
+
+const activeOf = (lease: Leased | null): Status["active"] =>
+  lease === null ? null : { ...lease, epoch: Number(lease.epoch) }
 
 const concerned = ({ deletes, overwrites, rows }: Concerned): Concerned => ({ deletes, overwrites, rows })
 

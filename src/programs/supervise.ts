@@ -6,7 +6,7 @@
  * the cycle itself. Stopped, it lets the batch in hand finish, because batches can't be interrupted.
  */
 import { Cause, Clock, Console, DateTime, Duration, Effect, Exit, Fiber, Option, Ref } from "effect"
-import { type Before, nextPause } from "../domain/nextPause.ts"
+import { type Before, nextPause, standbyPause } from "../domain/nextPause.ts"
 import { duration } from "../domain/Quantity.ts"
 import type { ActionNeeded, SyncError } from "../domain/SyncError.ts"
 import { display, type TableName } from "../domain/TableName.ts"
@@ -44,6 +44,7 @@ export const supervise = Effect.fn("supervise")(function*<R = never>(
     hasPassed: yield* Ref.make(false),
     defects: yield* Ref.make(0),
     failures: yield* Ref.make(0),
+    standsBy: yield* Ref.make(false),
     warned: yield* Ref.make<ReadonlySet<string>>(new Set()),
     last: yield* Ref.make<Pick<Before, "pauseMs" | "woken"> | null>(null),
     names: yield* Ref.make<ReadonlyArray<TableName>>([])
@@ -70,6 +71,8 @@ interface Watch {
   readonly defects: Ref.Ref<number>
   /** Failures since the last cycle that got through. */
   readonly failures: Ref.Ref<number>
+  /** The last cycle was another copy's. */
+  readonly standsBy: Ref.Ref<boolean>
   /** What was warned of last time: it is not said again while it lasts. */
   readonly warned: Ref.Ref<ReadonlySet<string>>
   /** The pause before the cycle at hand. */
@@ -105,7 +108,11 @@ const rest = Effect.fn("rest")(function*<R>(
     woken: before?.woken ?? false,
     outcome: report === null ? "failed" : isNothing(report.pull) ? "nothing" : "found"
   })
-  const slept = Effect.as(Effect.sleep(pauseMs), false)
+  const restMs = report === null || !isElsewhere(report) ? pauseMs : Math.min(
+    pauseMs,
+    standbyPause(pauses.intervalMs, { isLeased: report.outcome === "standby", finishedAgoMs: report.finishedAgoMs })
+  )
+  const slept = Effect.as(Effect.sleep(restMs), false)
   const woken = wakes === undefined ? Effect.never : Effect.gen(function*() {
     // An app that goes on writing would have a cycle that fails tried again and again.
     const failures = yield* Ref.get(watch.failures)
@@ -115,6 +122,9 @@ const rest = Effect.fn("rest")(function*<R>(
   })
   yield* Ref.set(watch.last, { pauseMs, woken: yield* Effect.raceFirst(slept, woken) })
 })
+
+/** Another copy does the work. */
+const isElsewhere = ({ outcome }: CycleReport): boolean => outcome === "not-due" || outcome === "standby"
 
 const isNothing = ({ conflicts, deleted, inserted, quarantined, updated }: CycleReport["pull"]): boolean =>
   inserted + updated + deleted + conflicts + quarantined === 0
@@ -131,7 +141,7 @@ const oneCycle = <R, R2>(
   }).pipe(Effect.zipLeft(Ref.set(watch.defects, 0)))
 
 const tellSuccess = Effect.fn("tellSuccess")(function*(report: CycleReport, watch: Watch) {
-  const isFirst = report.outcome !== "not-due" && !(yield* Ref.getAndSet(watch.hasPassed, true))
+  const isFirst = !isElsewhere(report) && !(yield* Ref.getAndSet(watch.hasPassed, true))
   const paused = new Set(report.paused.map(({ table }) => table))
   yield* Ref.set(watch.names, report.ready.map(({ name }) => name).filter((name) => !paused.has(display(name))))
   yield* Ref.set(watch.failures, 0)
@@ -140,6 +150,9 @@ const tellSuccess = Effect.fn("tellSuccess")(function*(report: CycleReport, watc
   for (const warning of warnings) {
     if (!known.has(warning)) yield* Effect.logWarning(warning)
   }
+  // Said once, however often it looks.
+  if (isElsewhere(report) && (yield* Ref.getAndSet(watch.standsBy, isElsewhere(report)))) return
+  yield* Ref.set(watch.standsBy, isElsewhere(report))
   yield* announce(report, yield* stamp)
 })
 

@@ -49,7 +49,7 @@ export const teardown = Effect.fn("teardown")(function*<R>(options: TeardownOpti
   const confirmed = losses.length === 0 || (yield* options.confirm(losses))
   if (confirmed) {
     const removing = Effect.forEach(reached, (side) => remove(side, options.table))
-    yield* Either.isRight(found.replit) ? underLease(removing) : removing.pipe(retrying(retryFor))
+    yield* Either.isRight(found.replit) ? underLease(removing, reached) : removing.pipe(retrying(retryFor))
   }
   return {
     confirmed,

@@ -12,6 +12,7 @@ import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { onBoth } from "./databases.ts"
+import { holding } from "./holding.ts"
 import { RandomId } from "./RandomId.ts"
 
 /** Fails with `WorldRefused` (exit code 1) and a message that says what it saw and which ways lead on. */
@@ -80,15 +81,16 @@ export const renewAfterFailure = Effect.gen(function*() {
   const external = yield* ExternalDb
   const step = (database: Database, renewal: Renewal) =>
     Effect.map(database.ask({ tables: [], renewal }), ({ tokens }) => tokens.own === renewal.own)
-  yield* Effect.scoped(Effect.gen(function*() {
-    if (!(yield* replit.lease)) return
-    const tokens = yield* tokensOf
-    if (timeTravel(tokens) !== null) return
-    const { announced, confirmed, settled, taken } = yield* makeRenewals(tokens)
-    yield* step(external, announced)
-    if (!(yield* step(replit, taken))) return
-    if (yield* step(external, confirmed)) yield* step(replit, settled)
-  }))
+  yield* holding(() =>
+    Effect.gen(function*() {
+      const tokens = yield* tokensOf
+      if (timeTravel(tokens) !== null) return
+      const { announced, confirmed, settled, taken } = yield* makeRenewals(tokens)
+      yield* step(external, announced)
+      if (!(yield* step(replit, taken))) return
+      if (yield* step(external, confirmed)) yield* step(replit, settled)
+    })
+  )
 }).pipe(Effect.withSpan("renewAfterFailure"))
 
 /**

@@ -1,26 +1,28 @@
 /** Runs a command that writes while no cycle runs (promise 12), and waits for the lease like for anything else. */
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Option } from "effect"
 import { duration } from "../domain/Quantity.ts"
+import type { Side } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { LeaseTaken } from "../domain/SyncError.ts"
-import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { retrying } from "./cycle.ts"
+import { holding } from "./holding.ts"
 
 /**
  * Holds the lease around `self`. What may pass by itself is tried again, the lease included, for as long as
- * `SYNC_RETRY_FOR` says; so `self` must bear to be run twice.
+ * `SYNC_RETRY_FOR` says; so `self` must bear to be run twice. `reached`: sides that can be asked, both by default.
  */
-export const underLease = <A, R>(self: Effect.Effect<A, SyncError, R>) =>
+export const underLease = <A, R>(self: Effect.Effect<A, SyncError, R>, reached?: ReadonlyArray<Side>) =>
   Effect.gen(function*() {
-    const replit = yield* ReplitDb
     const { retryFor } = yield* SyncConfig
-    return yield* Effect.scoped(Effect.gen(function*() {
-      if (!(yield* replit.lease)) {
-        return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair." })
-      }
-      return yield* self
-    })).pipe(retrying(retryFor), sayHowLong(retryFor))
+    return yield* holding(() => self, reached).pipe(
+      Effect.flatMap(Option.match({
+        onNone: () => new LeaseTaken({ message: "Another copy of vaivem is syncing this pair." }),
+        onSome: Effect.succeed
+      })),
+      retrying(retryFor),
+      sayHowLong(retryFor)
+    )
   })
 
 /** Tells how long the lease was waited for. */

@@ -169,8 +169,17 @@ export interface Changelog {
   ) => Effect.Effect<void, SyncError>
   /** The one question of an idle cycle: one round trip. */
   readonly ask: (question: Question) => Effect.Effect<Answer, SyncError>
-  /** Takes the lease for the scope; false when somebody else has it. Replit's side only. */
-  readonly lease: Effect.Effect<boolean, SyncError, Scope.Scope>
+  /**
+   * Takes the lease for the scope; null when somebody else has it. A holder that has shown no sign of life for six seconds has
+   * lost it. Replit's side only.
+   */
+  readonly lease: Effect.Effect<Lease | null, SyncError, Scope.Scope>
+  /**
+   * From now on nothing that this instance commits here is committed unless the database has that epoch (`LeaseTaken`); null
+   * ends that. A new epoch is written first, and ends what the holder before left open; a higher one stays. Returns the epoch
+   * that is there, or null where none is kept for this pair yet: then nothing is checked.
+   */
+  readonly fence: (fence: Fence | null) => Effect.Effect<bigint | null, SyncError>
   /**
    * Claims pending keys with the rows' newest state, in one snapshot. The source's transaction stays open in the scope
    * until `acknowledge` commits it; closing the scope without it gives the claim up. Null when nothing is left.
@@ -230,6 +239,26 @@ export interface Neglect {
   readonly folded: ReadonlyArray<TableName>
 }
 
+/** The right to write, for one copy of the service at a time. */
+export interface Lease {
+  /** Counts takeovers of the pair; null until Replit's side is set up. */
+  readonly epoch: bigint | null
+  /** Id of Replit's database, by which external knows its peer. */
+  readonly id: string | null
+  /** Somebody else may have had it since this instance had it last. */
+  readonly isNew: boolean
+  /** Raises Replit's epoch beyond another, if the lease is still held. */
+  readonly raise: (beyond: bigint) => Effect.Effect<bigint | null, SyncError>
+  /** Doesn't return; fails when the lease is lost. */
+  readonly lost: Effect.Effect<never, SyncError>
+}
+
+export interface Fence {
+  readonly epoch: bigint
+  readonly id: string
+  readonly isNew: boolean
+}
+
 export interface Question {
   readonly tables: ReadonlyArray<TableName>
   /** Schemas that a wildcard names: a table that comes or goes there changes `Answer.state`. */
@@ -266,6 +295,8 @@ export interface Answer {
   readonly notDue: boolean
   /** What was folded since the queues were read last, told once; with `Question.reads`. */
   readonly folded: Pick<Neglect, "since" | "folded"> | null
+  /** How long ago the last cycle ended, milliseconds; null where that isn't kept. */
+  readonly finishedAgoMs: number | null
   /** Changes with anything below but what is pending or in quarantine, and with the tables of `Question.schemas`; opaque. */
   readonly state: string
   /** In the order asked. When `state` is the one that was known, only tables with something pending or in quarantine. */
@@ -609,6 +640,18 @@ export interface SideStatus {
   readonly lastRun: Run | null
   /** When the last cycle, idle or not, ended; ISO 8601. */
   readonly lastCycleAt: string | null
+  /** Who took the lease last; null on external, and before anybody did. */
+  readonly lease: Leased | null
+}
+
+export interface Leased {
+  /** As `host/4f2a`. */
+  readonly holder: string
+  /** When it took over from another one; ISO 8601. */
+  readonly since: string
+  readonly epoch: bigint
+  /** Has it now; else nobody does. */
+  readonly isHeld: boolean
 }
 
 export interface Conflict {

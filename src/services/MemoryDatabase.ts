@@ -14,10 +14,10 @@ import type { App } from "./memory/App.ts"
 import * as MemoryApp from "./memory/App.ts"
 import * as Brake from "./memory/Brake.ts"
 import * as Catalog from "./memory/Catalog.ts"
-import type { Connection } from "./memory/Changelog.ts"
 import * as Changelog from "./memory/Changelog.ts"
 import * as Comparison from "./memory/Comparison.ts"
 import * as Journal from "./memory/Journal.ts"
+import * as Lease from "./memory/Lease.ts"
 import * as Listening from "./memory/Listening.ts"
 import type { MemoryTable, Row } from "./memory/MemoryTable.ts"
 import { idOf } from "./memory/MemoryTable.ts"
@@ -36,6 +36,8 @@ export interface MemoryServer {
   /** Another instance's. */
   readonly connect: () => Database
   readonly app: App
+  /** Ends the session of whoever has the lease, as a server does that hears nothing of it: the holder doesn't know. */
+  readonly dropLease: Effect.Effect<void>
   /** Sets how far the server's clock is off, milliseconds. */
   readonly setClockOffset: (ms: number) => Effect.Effect<void>
   /** Changes a table as ALTER TABLE does: rows get the default, or null, in new columns and lose dropped ones. */
@@ -54,6 +56,9 @@ export const make = Effect.fn("MemoryDatabase.make")(function*(
     database: connect(store),
     connect: () => connect(store),
     app: MemoryApp.make(store),
+    dropLease: Effect.sync(() => {
+      store.lease = null
+    }),
     setClockOffset: (ms) =>
       Effect.sync(() => {
         store.clockOffsetUs = BigInt(Math.round(ms * 1000))
@@ -69,10 +74,10 @@ export const make = Effect.fn("MemoryDatabase.make")(function*(
 })
 
 const connect = (store: Store): Database => {
-  const connection: Connection = { store, holder: "" }
-  return {
+  const connection = Lease.connect(store)
+  return Lease.fenced(connection, {
     side: store.side,
-    ...Catalog.make(store),
+    ...Catalog.make(store, connection),
     ...Changelog.make(connection),
     ...Comparison.make(store),
     ...Proving.make(store),
@@ -81,7 +86,7 @@ const connect = (store: Store): Database => {
     ...Brake.make(store),
     ...Listening.make(store),
     ...Metering.make(store)
-  }
+  })
 }
 
 const alter = (store: Store, name: TableName, change: (table: MemoryTable) => MemoryTable): void => {

@@ -12,6 +12,7 @@ import * as PgCatalog from "./pg/PgCatalog.ts"
 import * as PgChangelog from "./pg/PgChangelog.ts"
 import * as PgComparison from "./pg/PgComparison.ts"
 import * as PgJournal from "./pg/PgJournal.ts"
+import * as PgLease from "./pg/PgLease.ts"
 import * as PgListening from "./pg/PgListening.ts"
 import * as PgMetering from "./pg/PgMetering.ts"
 import * as PgProving from "./pg/PgProving.ts"
@@ -31,7 +32,7 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
   return {
     side: target.side,
     ...PgCatalog.make(session, stems, migrations),
-    ...PgChangelog.make(session, stems),
+    ...PgChangelog.make(session, stems, yield* PgLease.make(session)),
     ...PgComparison.make(session, stems),
     ...PgProving.make(session, stems),
     ...PgSurvey.make(session, stems),

@@ -6,6 +6,7 @@ import type { Side } from "../domain/Side.ts"
 import {
   ActionNeeded,
   Contended,
+  LeaseTaken,
   RowRefused,
   SchemaDrifted,
   type SyncError,
@@ -32,6 +33,8 @@ export interface Refusal extends Said {
 
 /** SQLSTATE of our guard trigger's complaint: a user's BEFORE trigger dropped the row that was being applied. */
 export const rowDropped = "VV001"
+/** SQLSTATE of `vaivem.fence`: another copy took the lease meanwhile. */
+const tookOver = "VV002"
 
 /** Sorts a refusal by its SQLSTATE. */
 export const bySqlState = (refusal: Refusal): SyncError => {
@@ -163,6 +166,10 @@ const needed = (cure: string): Rule => ({ code, side, table, text, who }) =>
 const byText = (text: RegExp, rule: Rule, otherwise: Rule): Rule => (refusal) =>
   text.test(refusal.text) ? rule(refusal) : otherwise(refusal)
 
+const leaseLost = new LeaseTaken({
+  message: "Another copy of vaivem took over while this one was at work: what it had not committed is given up."
+})
+
 /** By SQLSTATE, else by its class (the first two characters). */
 const states: Readonly<Record<string, Rule>> = {
   "08": later, // connection_exception, connection_failure and their like; 08007 transaction_resolution_unknown
@@ -223,6 +230,7 @@ const states: Readonly<Record<string, Rule>> = {
   "72000": later, // snapshot_too_old
   "P0": row, // raise_exception and PL/pgSQL's own
   [rowDropped]: row,
+  [tookOver]: () => leaseLost,
   "XX000": byText(/^tuple concurrently (updated|deleted)/, contended("serialization"), later) // internal_error
 }
 

@@ -6,7 +6,7 @@
 import { FileSystem } from "@effect/platform"
 import { Config, Context, Duration, Effect, Either, Layer, Option } from "effect"
 import { type Brake, defaultBrake, parse as parseBrake } from "../domain/brake.ts"
-import { type ConnectionTarget, parseUrl, requireDirect } from "../domain/ConnectionTarget.ts"
+import { type ConnectionTarget, parseUrl, requireDirect, requireTls } from "../domain/ConnectionTarget.ts"
 import type { Policy } from "../domain/decide.ts"
 import { parseBytes } from "../domain/Quantity.ts"
 import { type Side, sides, urlSetting } from "../domain/Side.ts"
@@ -184,7 +184,8 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     known === null
       ? Either.right(undefined)
       : optional(env, name, (text) => parseAssignments(text, (table) => isSelected(known, table)))
-  const { tables: _, ...settings } = yield* Effect.all({
+  const { allowPlaintext: __, tables: _, ...settings } = yield* Effect.all({
+    allowPlaintext: optional(env, "SYNC_ALLOW_PLAINTEXT", yesOrNo),
     replitUrl: url(env, "replit"),
     externalUrl: url(env, "external"),
     tables: selection,
@@ -223,6 +224,7 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
 const variables = [
   "DATABASE_URL",
   "EXTERNAL_DB_URL",
+  "SYNC_ALLOW_PLAINTEXT",
   "SYNC_TABLES",
   "SYNC_EXCLUDE",
   "SYNC_STAMP",
@@ -295,6 +297,9 @@ const url = Effect.fnUntraced(function*(env: Environment, side: Side) {
     Either.flatMap(parseUrl(side, text), requireDirect),
     (problem) => `${problem.message}.`
   )
+  // Said once that it can't be read, which leaves TLS required.
+  const plain = Either.getOrElse(optional(env, "SYNC_ALLOW_PLAINTEXT", yesOrNo), () => false) ?? false
+  if (!plain) yield* Effect.mapError(requireTls(target), (problem) => `${problem.message}.`)
   return yield* withAuthorities(target)
 })
 

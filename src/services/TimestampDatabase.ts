@@ -8,6 +8,7 @@ import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import type { Database } from "./Database.ts"
 import type { Migration } from "./pg/Migrations.ts"
+import * as PgLease from "./pg/PgLease.ts"
 import * as PgMetering from "./pg/PgMetering.ts"
 import * as PgProving from "./pg/PgProving.ts"
 import type { SessionOptions } from "./pg/PgSession.ts"
@@ -37,7 +38,14 @@ export const make = Effect.fn("TimestampDatabase.make")(function*(
   return {
     side: "external",
     ...TimestampCatalog.make(session, stems, ledger, migrations, options.window),
-    ...TimestampChangelog.make(session, stems, ledger, Stems.make(replit), options),
+    ...TimestampChangelog.make(
+      session,
+      stems,
+      ledger,
+      Stems.make(replit),
+      yield* PgLease.make(session, replit),
+      options
+    ),
     ...TimestampComparison.make(session, stems, ledger),
     ...PgProving.make(session, stems),
     ...PgSurvey.make(session, stems),

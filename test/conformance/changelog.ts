@@ -239,20 +239,6 @@ export const changelog = (makePair: MakePair) => {
       assert.deepStrictEqual(later.map(({ was }) => was), [null, null, null])
     }))
 
-  it.scopedLive("only one instance at a time has the lease", () =>
-    Effect.gen(function*() {
-      const { replit } = yield* setUp(makePair)
-      const leased = (database: typeof replit.database) =>
-        Effect.map(database.ask({ tables: [] }), (answer) => answer.leased)
-      yield* Effect.scoped(Effect.gen(function*() {
-        assert.isTrue(yield* replit.database.lease)
-        assert.isFalse(yield* Effect.scoped(replit.second.lease))
-        assert.isTrue(yield* leased(replit.second))
-      }))
-      assert.isFalse(yield* leased(replit.second))
-      assert.isTrue(yield* Effect.scoped(replit.second.lease))
-    }))
-
   it.scopedLive("a cycle that one instance finished a moment ago is not due for another", () =>
     Effect.gen(function*() {
       const { replit } = yield* setUp(makePair)

@@ -13,6 +13,7 @@ const nothing = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined
 
 const idle: CycleReport = {
   outcome: "idle",
+  finishedAgoMs: null,
   push: nothing,
   pull: nothing,
   durationMs: 12,

@@ -66,7 +66,9 @@ export const freshFolder: Effect.Effect<string, never, Scope.Scope> = Effect.acq
 export const settings = (urls: { readonly replit: Redacted.Redacted; readonly external: Redacted.Redacted }) => ({
   DATABASE_URL: Redacted.value(urls.replit),
   EXTERNAL_DB_URL: Redacted.value(urls.external),
-  SYNC_RETRY_FOR: "1 second"
+  SYNC_RETRY_FOR: "1 second",
+  // A container is reached by the address of Docker's bridge.
+  ...(process.env["TEST_POSTGRES"] === "container" ? { SYNC_ALLOW_PLAINTEXT: "true" } : {})
 })
 
 const program = Path.resolve(import.meta.dirname, "../../dist/main.js")

@@ -5,13 +5,14 @@ import { ActionNeeded } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import { noTokens } from "../../domain/Tokens.ts"
 import type { Catalog, Hello, Inspected, Listed } from "../Database.ts"
+import type { Connection } from "./Lease.ts"
 import type { MemoryTable } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
 import * as Sequences from "./Sequences.ts"
 import type { Store } from "./Store.ts"
 import { emptyTable, fingerprintOf, step, tableNamed, tableOf } from "./Store.ts"
 
-export const make = (store: Store): Catalog => ({
+export const make = (store: Store, connection: Connection): Catalog => ({
   hello: Effect.fn("MemoryDatabase.hello")(() => Effect.succeed(hello(store)))(),
   hold: Effect.fn("MemoryDatabase.hold")((number) =>
     Effect.acquireRelease(
@@ -43,7 +44,10 @@ export const make = (store: Store): Catalog => ({
   identity: step(store, () => store.identity),
   identify: Effect.fn("MemoryDatabase.identify")((identity) =>
     step(store, () => {
+      const before = store.identity
       store.identity = identity
+      // A database that is new to the pair has the epoch of whoever sets it up.
+      if (before === null) store.epoch = connection.epoch ?? 0n
     })
   ),
   capture: Effect.fn("MemoryDatabase.capture")((table, { announce = false, touch }) =>
@@ -71,6 +75,7 @@ export const make = (store: Store): Catalog => ({
     store.runs.length = 0
     store.traffic.clear()
     store.identity = null
+    store.holder = null
     store.tokens = noTokens
     store.lastCycle = null
     store.installed = false

@@ -8,6 +8,8 @@ import { display } from "../../domain/TableName.ts"
 import { type Renewal, renewed } from "../../domain/Tokens.ts"
 import type { Abandonment, Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
 import { apply, contestedNumbers } from "./apply.ts"
+import type { Connection } from "./Lease.ts"
+import * as Lease from "./Lease.ts"
 import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
 import { noteTraffic } from "./Metering.ts"
 import type { PendingKey } from "./Queue.ts"
@@ -28,30 +30,13 @@ import type { Entry, Store, TableState } from "./Store.ts"
 import { fingerprintOf, step, tableNamed, tableOf } from "./Store.ts"
 import * as Timestamp from "./Timestamp.ts"
 
-/** One service instance's way to a store. */
-export interface Connection {
-  readonly store: Store
-  /** Name of the process, as it last gave it to `ask`. */
-  holder: string
-}
-
 export const make = (connection: Connection): Changelog => {
   const { store } = connection
   return {
     scan: () => Effect.void,
     ask: Effect.fn("MemoryDatabase.ask")((question) => step(store, (nowUs) => answer(connection, question, nowUs))),
-    lease: Effect.acquireRelease(
-      Effect.sync(() => {
-        if (store.lease === null) store.lease = connection
-        else return false
-        return true
-      }),
-      (taken) =>
-        Effect.sync(() => {
-          if (taken) store.lease = null
-        })
-    ),
-    claim: Effect.fn("MemoryDatabase.claim")((table, request) => claim(store, table, request)),
+    ...Lease.make(connection),
+    claim: Effect.fn("MemoryDatabase.claim")((table, request) => claim(connection, table, request)),
     apply: Effect.fn("MemoryDatabase.apply")(function*(table, claimed, options) {
       const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(claimed.stream))
       const staged = yield* StagedRow.decodeChunks(table, chunks)
@@ -67,20 +52,20 @@ export const make = (connection: Connection): Changelog => {
       yield* options.turn ?? Effect.void
       const contested = yield* step(store, () => contestedNumbers(tableOf(store, table), table, staged))
       const known = contested.length === 0 ? new Map<number, bigint>() : yield* claimed.known(contested)
-      return yield* step(store, (nowUs) => ({
+      return yield* Lease.step(connection, (nowUs) => ({
         bytes,
         ...apply({ store, state: tableOf(store, table), table, staged, seeds, known, options, nowUs })
       }))
     }),
     finish: Effect.fn("MemoryDatabase.finish")((run, renewal) =>
-      step(store, (nowUs) => {
+      Lease.step(connection, (nowUs) => {
         store.lastCycle = { holder: connection.holder, atUs: nowUs }
         if (run !== null) store.runs.push(run)
         return { renewed: renew(store, renewal, nowUs) }
       })
     ),
     takeAsItIs: Effect.fn("MemoryDatabase.takeAsItIs")((forgottenUntilMs, renewal) =>
-      step(store, (nowUs) => {
+      Lease.step(connection, (nowUs) => {
         renew(store, renewal, nowUs)
         store.proofs.clear()
         store.held.clear()
@@ -165,7 +150,8 @@ const answer = (
   const state = stateOf(store, answers, schemas ?? [])
   const told = state === known ? answers.filter(({ pending, quarantined }) => pending || quarantined > 0) : answers
   const { identity, installed, tokens } = store
-  return { installed, identity, tokens, leased, notDue, folded, state, tables: told }
+  const finishedAgoMs = last === null ? null : Number((nowUs - last.atUs) / 1000n)
+  return { installed, identity, tokens, leased, notDue, finishedAgoMs, folded, state, tables: told }
 }
 
 const readQueues = (store: Store, abandonment: Abandonment, nowUs: bigint): Answer["folded"] => {
@@ -192,7 +178,8 @@ interface Read {
   readonly last: Key
 }
 
-const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, request: ClaimRequest) {
+const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedTable, request: ClaimRequest) {
+  const { store } = connection
   const read = yield* step(store, (nowUs) => readClaim(store, tableOf(store, table), table, request, nowUs))
   if (read === null) return null
   // Open until it is acknowledged or given up; a statement in a transaction that has ended is a bug of the caller.
@@ -228,7 +215,7 @@ const claim = Effect.fnUntraced(function*(store: Store, table: SyncedTable, requ
       })
     ),
     acknowledge: Effect.fn("MemoryDatabase.acknowledge")((kept) =>
-      step(store, (nowUs) => {
+      Lease.step(connection, (nowUs) => {
         if (!open) throw new Error("The claim was acknowledged or given up before.")
         open = false
         acknowledge(store, table, read, new Set(kept), nowUs)

@@ -99,7 +99,13 @@ const status = (store: Store, names: ReadonlyArray<TableName>, nowUs: bigint): S
     }
   }),
   lastRun: store.runs.at(-1) ?? null,
-  lastCycleAt: store.lastCycle === null ? null : Timestamp.toIso(store.lastCycle.atUs)
+  lastCycleAt: store.lastCycle === null ? null : Timestamp.toIso(store.lastCycle.atUs),
+  lease: store.side === "external" || store.holder === null ? null : {
+    holder: store.holder.name,
+    since: Timestamp.toIso(store.holder.sinceUs),
+    epoch: store.epoch,
+    isHeld: store.lease !== null
+  }
 })
 
 const conflictOf = (store: Store, id: string): Conflict | null => {

@@ -3,7 +3,14 @@ import { Clock, Effect, Random, Utils } from "effect"
 import type { Proof } from "../../domain/Proof.ts"
 import { label, type Side } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
-import { ActionNeeded, Contended, RowRefused, SchemaDrifted, type SyncError } from "../../domain/SyncError.ts"
+import {
+  ActionNeeded,
+  Contended,
+  LeaseTaken,
+  RowRefused,
+  SchemaDrifted,
+  type SyncError
+} from "../../domain/SyncError.ts"
 import { display, type TableName } from "../../domain/TableName.ts"
 import { noTokens, type Tokens } from "../../domain/Tokens.ts"
 import type { Abandonment, Conflict, Held, Identity, Refusal, Remembered, Run } from "../Database.ts"
@@ -41,6 +48,10 @@ export interface Store {
   tokens: Tokens
   /** The service instance that holds the lease. */
   lease: object | null
+  /** Counts takeovers of the lease, on both sides alike. */
+  epoch: bigint
+  /** Who took it over last, and when. */
+  holder: { readonly name: string; readonly sinceUs: bigint } | null
   /** Who ended the last cycle, and when. */
   lastCycle: { readonly holder: string; readonly atUs: bigint } | null
   /** The sequence of change ids; like every sequence it doesn't roll back. */
@@ -134,6 +145,8 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     identity: null,
     tokens: noTokens,
     lease: null,
+    epoch: 0n,
+    holder: null,
     lastCycle: null,
     lastChangeId: 0n,
     reading: { atUs: Timestamp.infinity, abandonment: { afterMs: null, queueMax: null } },
@@ -230,7 +243,10 @@ const drifted = (store: Store, table: TableName, sqlState: string, message: stri
   })
 
 const toSyncError = (side: Side, thrown: unknown): SyncError | null => {
-  if (thrown instanceof SchemaDrifted || thrown instanceof ActionNeeded || thrown instanceof Contended) return thrown
+  if (
+    thrown instanceof SchemaDrifted || thrown instanceof ActionNeeded || thrown instanceof Contended
+    || thrown instanceof LeaseTaken
+  ) return thrown
   if (thrown instanceof Blocked) {
     const { message, table } = thrown
     return new Contended({ side, table, message, sqlState: "55P03", reason: "lock-timeout" })

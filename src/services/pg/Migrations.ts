@@ -16,13 +16,14 @@ export interface Migration {
 }
 
 /** The highest number there is in `sql/`; a test keeps it so. An older program refuses a newer database. */
-export const newestMigration = 18
+export const newestMigration = 19
 
 /** Applies what is missing. */
 export const migrate = Effect.fn("migrate")(function*(session: PgSession, migrations: ReadonlyArray<Migration>) {
   yield* Effect.scoped(Effect.gen(function*() {
     const tx = yield* session.begin({
       statementTimeoutMs: 60_000,
+      fenced: "never",
       settings: [["lock_timeout", "30000"], ["client_min_messages", "warning"]],
       script: ["select pg_advisory_xact_lock(hashtextextended('vaivem migrations', 0))"]
     })

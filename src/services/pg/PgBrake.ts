@@ -50,7 +50,7 @@ export const make = (session: PgSession, stems: Stems): Braking => {
         return query(noteHold, [table.schema, table.name, side, ...counted])
       }, { discard: true })),
 
-    releaseTable: (table, approve) => Effect.asVoid(query(endHold, [table.schema, table.name, approve])),
+    releaseTable: (table, approve) => Effect.asVoid(transaction(query(endHold, [table.schema, table.name, approve]))),
 
     giveUp: (table, keys, { journal, upTo }) =>
       Effect.gen(function*() {

@@ -66,7 +66,8 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
         )
         if (updated.length > 0) return
         yield* run(
-          sql`insert into vaivem.pairs (side, id, peer, confirmed) values (${mine}, ${id}::uuid, ${peer}::uuid, ${confirmed})`
+          sql`insert into vaivem.pairs (side, id, peer, confirmed, epoch)
+            values (${mine}, ${id}::uuid, ${peer}::uuid, ${confirmed}, ${String((yield* session.epoch) ?? 0n)}::bigint)`
         )
       })),
 
@@ -115,11 +116,11 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
       ),
 
     remember: (name, remembered) =>
-      Effect.asVoid(run(sql`with forgotten as (
+      Effect.asVoid(session.transaction(run(sql`with forgotten as (
           delete from vaivem.proofs where table_schema = ${name.schema} and table_name = ${name.name})
         update vaivem.tables set contract = ${remembered?.contract ?? null},
           columns = coalesce(${remembered === null ? null : JSON.stringify(remembered.columns)}::jsonb, columns)
-        where table_schema = ${name.schema} and table_name = ${name.name}`)),
+        where table_schema = ${name.schema} and table_name = ${name.name}`))),
 
     captured: Effect.gen(function*() {
       const there = yield* session.query("select to_regclass('vaivem.tables') is not null as there")
@@ -153,8 +154,8 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
         }
         yield* session.query("drop schema vaivem cascade")
       }),
-      changing
-    ).pipe(explainOurs(session)),
+      { ...changing, fenced: "first" }
+    ).pipe(Effect.zipLeft(session.fence(null)), explainOurs(session)),
 
     ...PgSequences.make(session),
 

@@ -20,7 +20,11 @@ import type { Stems } from "./Stems.ts"
 import { bouncesMax, type TableSql } from "./TableSql.ts"
 
 /** The part of `Database` that moves rows. */
-export const make = (session: PgSession, stems: Stems): Changelog => {
+export const make = (
+  session: PgSession,
+  stems: Stems,
+  leasing: Pick<Changelog, "lease" | "fence">
+): Changelog => {
   /** Who asks, by the last question: a cycle that this process finishes is noted as its. */
   let holder: string | null = null
   const askOnce = (question: Question) =>
@@ -36,7 +40,8 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           renewal === undefined ? "" : `${renew(9 + spent.length)}, `
         }${reads === undefined ? "" : `vaivem.read_queues($${from}::bigint, $${from + 1}::bigint)::text as folded, `}
            vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
-           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens`,
+           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens, (
+             select floor(extract(epoch from clock_timestamp() - p.finished_at) * 1000)::bigint from vaivem.pairs p) as ago_ms`,
         [
           tables.map(({ schema }) => schema),
           tables.map(({ name }) => name),
@@ -65,16 +70,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           (there) => there ? askOnce(question) : Effect.succeed(nothingInstalled)
         ))),
 
-    lease: Effect.gen(function*() {
-      const query = yield* session.reserve
-      const rows = yield* query("select pg_try_advisory_lock(hashtextextended('vaivem lease', 0)) as taken")
-      if (rows[0]?.taken !== "t") return false
-      // The connection goes back to the pool with the scope, and the lock must not go with it.
-      yield* Effect.addFinalizer(() =>
-        Effect.ignoreLogged(query("select pg_advisory_unlock(hashtextextended('vaivem lease', 0))"))
-      )
-      return true
-    }),
+    ...leasing,
 
     claim: (table, request) =>
       Effect.gen(function*() {
@@ -151,17 +147,18 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
 
     purge: (names, { conflictsMs, historyMs }, renewal) =>
       Effect.map(
-        session.query(
-          `select ${renewal === undefined ? "" : `${renew(5)}, `}
+        Effect.flatMap(session.epoch, (epoch) =>
+          session.query(
+            `select ${epoch === null ? "" : `vaivem.fence(${epoch}), `}${renewal === undefined ? "" : `${renew(5)}, `}
              vaivem.prune($4::bigint), vaivem.purge($1::text[], $2::text[], $3::bigint) as purged`,
-          [
-            names.map(({ schema }) => schema),
-            names.map(({ name }) => name),
-            historyMs,
-            conflictsMs,
-            ...renewalValues(renewal)
-          ]
-        ),
+            [
+              names.map(({ schema }) => schema),
+              names.map(({ name }) => name),
+              historyMs,
+              conflictsMs,
+              ...renewalValues(renewal)
+            ]
+          )),
         (rows) => Number(rows[0]!.purged)
       ),
 
@@ -277,6 +274,7 @@ export const nothingInstalled: Answer = {
   leased: false,
   notDue: false,
   folded: null,
+  finishedAgoMs: null,
   state: "",
   tables: []
 }
@@ -314,6 +312,7 @@ const decodeAnswer = (row: Row, names: ReadonlyArray<SyncedTable["name"]>, stems
       leased: wire.leased,
       notDue: wire.not_due,
       folded: foldedOf(row.folded),
+      finishedAgoMs: row.ago_ms === null || row.ago_ms === undefined ? null : Number(row.ago_ms),
       state: wire.state,
       tables: answered(names, wire, waiting, stems)
     }

@@ -101,10 +101,17 @@ export const make = (session: PgSession, stems: Stems): Journal => {
         const there = (yield* query("select to_regclass('vaivem.runs') is not null as there"))[0]?.there === "t"
         const last = there ? (yield* query(lastRun))[0] : undefined
         const cycle = there ? (yield* query(`select ${iso("finished_at")} as at from vaivem.pairs`))[0] : undefined
+        const lease = there && session.side === "replit" ? (yield* query(leased))[0] : undefined
         return {
           tables,
           lastRun: last === undefined ? null : runOf(last),
-          lastCycleAt: cycle?.at ?? null
+          lastCycleAt: cycle?.at ?? null,
+          lease: lease === undefined ? null : {
+            holder: String(lease.holder),
+            since: String(lease.since),
+            epoch: BigInt(String(lease.epoch)),
+            isHeld: lease.held === "t"
+          }
         } satisfies SideStatus
       }),
 
@@ -266,6 +273,15 @@ export const journalOwn = (s: TableSql, table: SyncedTable, reason: "discard" | 
     case when t.there is null then 'DELETE' else 'UPSERT' end, t.texts
   from (select 1) one left join (
     select true as there, ${s.tTexts} as texts from ${s.t} t where ${s.keyIs("t")}) t on true`
+
+/** Not by taking it, which could keep somebody from it. Installed by an older version it has no holder yet. */
+const leased = `select p.to_jsonb->>'holder' as holder, p.to_jsonb->>'epoch' as epoch,
+    ${iso("(p.to_jsonb->>'held_since')::timestamptz")} as since,
+    exists (select from pg_locks l cross join (select hashtextextended('vaivem lease', 0) as key) k
+      where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+        and l.classid = ((k.key >> 32) & 4294967295)::oid and l.objid = (k.key & 4294967295)::oid
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())) as held
+  from (select to_jsonb(p) from vaivem.pairs p) p where p.to_jsonb->>'holder' is not null`
 
 const lastRun = `select ${
   iso("started_at")

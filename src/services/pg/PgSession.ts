@@ -52,6 +52,12 @@ export interface PgSession {
   readonly traffic: Effect.Effect<Traffic>
   /** Closes the pool's connections; those in use when they are given back. */
   readonly disconnect: Effect.Effect<void>
+  /** From now on a transaction commits only while `vaivem.pairs` has this epoch; null ends that. Asks nothing. */
+  readonly fence: (epoch: bigint | null) => Effect.Effect<void>
+  /** That epoch. */
+  readonly epoch: Effect.Effect<bigint | null>
+  /** Breaks every connection, in use or not: what waits for an answer fails at once. */
+  readonly abort: Effect.Effect<void>
 }
 
 export interface Listening {
@@ -82,6 +88,11 @@ export interface BeginOptions {
   readonly settings?: ReadonlyArray<readonly [string, string]>
   /** Statements to send along with BEGIN, in the same round trip. */
   readonly script?: ReadonlyArray<string>
+  /**
+   * When the epoch is checked, if it is: with COMMIT, or `first` where the transaction removes what is asked. `never`: it is made
+   * only here.
+   */
+  readonly fenced?: "first" | "never"
 }
 
 export interface Transaction {
@@ -107,6 +118,8 @@ export const make = Effect.fn("PgSession.make")(function*(
 ) {
   const meter = makeMeter()
   let pool = makePool(target, meter)
+  let epoch: bigint | null = null
+  const fence = (): ReadonlyArray<string> => epoch === null ? [] : [`select vaivem.fence(${epoch})`]
   yield* Effect.addFinalizer(() => Effect.suspend(() => endPool(pool)))
   const sort = (options: BeginOptions | undefined, committing = false) =>
     fromPg(target.side, options?.table, { target, primaryKey: options?.primaryKey ?? null, committing })
@@ -124,9 +137,11 @@ export const make = Effect.fn("PgSession.make")(function*(
     yield* onClient(client, sort(options)).script([
       `begin isolation level ${options?.isolation ?? "read committed"}`,
       pinned(options),
+      ...(options?.fenced === "first" ? fence() : []),
       ...(options?.script ?? [])
     ])
-    return { client, transaction: transactionOn(client, sort(options), sort(options, true)) }
+    const atCommit = options?.fenced === undefined ? fence : () => []
+    return { client, transaction: transactionOn(client, sort(options), sort(options, true), atCommit) }
   })
 
   const acquirer: Connection.Acquirer = Effect.flatMap(
@@ -161,7 +176,10 @@ export const make = Effect.fn("PgSession.make")(function*(
       const before = pool
       pool = makePool(target, meter)
       return endPool(before)
-    })
+    }),
+    fence: (now) => Effect.sync(() => void (epoch = now)),
+    epoch: Effect.sync(() => epoch),
+    abort: Effect.sync(meter.abort)
   }
   return session
 })
@@ -226,6 +244,8 @@ const optionsOf = (target: ConnectionTarget, meter: Meter) => ({
 interface Meter {
   readonly socket: () => Net.Socket
   readonly total: () => Traffic
+  /** Destroys all that are open. */
+  readonly abort: () => void
 }
 
 const makeMeter = (): Meter => {
@@ -244,7 +264,10 @@ const makeMeter = (): Meter => {
     total: () => ({
       bytesIn: [...open].reduce((sum, { bytesRead }) => sum + bytesRead, bytesIn),
       bytesOut: [...open].reduce((sum, { bytesWritten }) => sum + bytesWritten, bytesOut)
-    })
+    }),
+    abort: () => {
+      for (const socket of open) socket.destroy()
+    }
   }
 }
 
@@ -352,7 +375,13 @@ const guarded = <A, E>(client: Client, sort: Sort<E>, run: () => Promise<A>): Ef
  */
 const heard = <A extends NodeJS.EventEmitter>(copy: A): A => copy.on("error", () => {})
 
-const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transaction => {
+/** @param fence what is sent right before COMMIT: a COMMIT that comes late finds out that another copy took over. */
+const transactionOn = (
+  client: Client,
+  sort: Sort,
+  sortCommit: Sort,
+  fence: () => ReadonlyArray<string>
+): Transaction => {
   const { query, script } = onClient(client, sort)
   return {
     query,
@@ -376,7 +405,7 @@ const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transactio
       return yield* Ref.get(count)
     }),
     commit: (statements = []) =>
-      onClient(client, sortCommit).script([...statements, "commit"]).pipe(
+      onClient(client, sortCommit).script([...statements, ...fence(), "commit"]).pipe(
         Effect.tap(() => Effect.sync(() => void (client.inTransaction = false))),
         Effect.asVoid
       )

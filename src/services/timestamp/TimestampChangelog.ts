@@ -41,6 +41,7 @@ export const make = (
   stems: Stems,
   ledger: Ledger,
   replit: Stems,
+  leasing: Pick<Changelog, "lease" | "fence">,
   { sweepEvery, window }: TimestampOptions
 ): Changelog => ({
   scan: (tables, { sweep: mode }) =>
@@ -95,13 +96,13 @@ export const make = (
         leased: false,
         notDue: false,
         folded: null,
+        finishedAgoMs: null,
         state,
         tables: state === known ? answered.filter(({ pending, quarantined }) => pending || quarantined > 0) : answered
       } satisfies Answer
     }),
 
-  // The lease is Replit's.
-  lease: Effect.succeed(true),
+  ...leasing,
 
   claim: (table, request) =>
     Effect.gen(function*() {

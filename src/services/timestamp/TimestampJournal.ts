@@ -46,7 +46,7 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Journal 
     status: (names) =>
       Effect.gen(function*() {
         const tables = yield* Effect.forEach(names, (name) => tableStatus(session, ledger, name))
-        return { tables, lastRun: null, lastCycleAt: null } satisfies SideStatus
+        return { tables, lastRun: null, lastCycleAt: null, lease: null } satisfies SideStatus
       }),
 
     restore: (table, id) =>
