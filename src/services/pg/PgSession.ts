@@ -209,6 +209,10 @@ const pinned = (options: BeginOptions | undefined): string => {
     // Rows are looked up by key: the plan must not change to a scan of the whole table because the disk is thought slow.
     ["random_page_cost", "1.1"],
     ["jit", "off"],
+    // A batch is up to 32 MB, in its stage and once more where a statement sorts it or keeps it for triggers: with PostgreSQL's
+    // 8 and 4 MB that was written to disk. The first must be the same whenever a connection is used.
+    ["temp_buffers", "32MB"],
+    ["work_mem", "32MB"],
     ...(options?.settings ?? [])
   ]
   return `select ${

@@ -55,13 +55,15 @@ export const applyClaim = (
       }))
     yield* options.turn ?? Effect.void
     const kept = yield* judge(tx, sql, claim, options, queue)
+    if (kept === null) return yield* raced(session, table)
     yield* queue.beforeMerge(tx)
     const { beforeTriggers, rules } = table.shapes[session.side]
     const guarded = beforeTriggers.length + rules.length > 0
     const counted = guarded || queue.isElsewhere
-    const merged = yield* mergeAnyhow(tx, sql, claim, { counted, contested: kept.contested, seeds }).pipe(
-      Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
-    )
+    const merged = yield* mergeAnyhow(tx, sql, claim, { counted, contested: kept.contested, seeds, rows: kept.rows })
+      .pipe(
+        Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
+      )
     // What was written is not what was locked and judged: somebody else wrote meanwhile, or a trigger had it otherwise.
     const wasRaced = merged.raced || (queue.isElsewhere && !guarded && merged.miscounted)
     if (wasRaced) return yield* raced(session, table)
@@ -83,29 +85,44 @@ export const applyClaim = (
 const impatient = [["lock_timeout", "200"]] as const
 
 interface Judged {
+  readonly rows: StagedRows
   readonly contested: boolean
   readonly overwritten: number
   readonly numbers: ReadonlyArray<number>
   readonly locked: number
 }
 
-/** Locks the target's rows, then, in a second statement, looks for pending changes of the same keys (promise 9). */
+/** What is staged, when it was looked at: rows that are to be there, how many of those are, and rows that are to go. */
+interface StagedRows {
+  readonly present: number
+  /** Null where it wasn't counted. */
+  readonly there: number | null
+  readonly absent: number
+}
+
+/**
+ * Locks the target's rows, then, in a second statement, looks for pending changes of the same keys (promise 9). Where nothing
+ * at all was pending on the target, the merge's own writes are the locks, and `raced` is the look after them. Null: something
+ * became pending between the two, so the rows have to be locked.
+ */
 const judge = Effect.fn("judge")(
   function*(tx: Transaction, sql: TableSql, claim: Claim, options: ApplyOptions, queue: Queue) {
     const moves = claim.moves > 0
     const skip = options.locks === "skip"
     const locks = [
-      sql.bouncing,
+      sql.facts,
       skip ? sql.lockSkipping : sql.lockWaiting,
       ...(moves ? [skip ? sql.lockWasSkipping : sql.lockWasWaiting] : [])
     ]
-    if (queue.isElsewhere) {
-      yield* tx.script(locks)
-      yield* queue.look(tx)
-    }
-    const results = yield* tx.script([...(queue.isElsewhere ? [] : locks), sql.judge, sql.locked])
-    const [found, locked] = results.slice(-2) as [StatementResult, StatementResult]
-    const lockedNumbers = locked.rows.map((row) => Number(row.n))
+    const before = queue.isElsewhere ? yield* tx.script(locks) : []
+    if (queue.isElsewhere) yield* queue.look(tx)
+    const look = [...(queue.isElsewhere ? [] : locks), sql.there, sql.judge, ...(skip ? [sql.locked] : [])]
+    const results = [...before, ...(yield* tx.script(look))]
+    const facts = results[0]!.rows[0]!
+    const [there, found, locked] = results.slice(skip ? -3 : -2) as [StatementResult, StatementResult, StatementResult?]
+    const isLocked = queue.isElsewhere || skip || facts["locks"] === "true"
+    if (found.rows.length > 0 && !isLocked) return null
+    const lockedNumbers = locked?.rows.map((row) => Number(row.n)) ?? []
     // The source is asked about those that are neither equal nor applied; most batches have none.
     const open = found.rows.filter(({ applied, equal }) => applied !== "t" && equal !== "t").map(({ n }) => Number(n))
     const known = open.length === 0 ? new Map<number, bigint>() : yield* claim.known(open)
@@ -117,6 +134,11 @@ const judge = Effect.fn("judge")(
       yield* tx.query(sql.setVerdicts, [verdicts.map(([number]) => number), verdicts.map(([, verdict]) => verdict)])
     }
     return {
+      rows: {
+        present: Number(facts["present"]),
+        there: skip ? null : Number(there.rows[0]!["there"]),
+        absent: Number(facts["rows"]) - Number(facts["present"])
+      },
       contested: verdicts.length > 0,
       overwritten: verdicts.filter(([, verdict]) => verdict === "overwrite").length,
       numbers: [...lockedNumbers, ...verdicts.flatMap(([number, verdict]) => verdict === "keep" ? [number] : [])],
@@ -156,6 +178,7 @@ interface Facts {
   /** Whether to count what should be written. */
   readonly counted: boolean
   readonly contested: boolean
+  readonly rows: StagedRows
   /** Statements that insert rows of other tables, which these rows may point at. */
   readonly seeds: ReadonlyArray<Seeding>
 }
@@ -196,6 +219,10 @@ const merge = Effect.fn("merge")(function*(
   facts: Facts & { readonly moves: boolean; readonly untangle: string | null }
 ) {
   const untangled = facts.untangle !== null
+  const { absent, present: toBeThere, there } = facts.rows
+  const asFound = !facts.moves && !untangled
+  const allNew = asFound && there === 0
+  const noneNew = asFound && there === toBeThere && facts.seeds.length === 0
   const steps: ReadonlyArray<readonly [string, string | null]> = [
     ["savepoint", beforeMerge],
     ["unlink", facts.moves ? sql.unlinkContested : null],
@@ -204,12 +231,12 @@ const merge = Effect.fn("merge")(function*(
     ["untangled", facts.untangle],
     ["moved", facts.moves ? sql.move : null],
     ["expected", facts.counted ? sql.expected : null],
-    ["updated", sql.update],
-    ["rekeyed", sql.updateUnique],
+    ["updated", allNew ? null : sql.update],
+    ["rekeyed", allNew ? null : sql.updateUnique],
     ...facts.seeds.map((seed): readonly [string, string] => ["seeds", seed.count]),
     ...sql.moveOn.map((text): readonly [string, string] => ["sequence", text]),
-    ["inserted", withSeeds(facts.seeds, sql.insert)],
-    ["deleted", sql.delete],
+    ["inserted", noneNew ? null : withSeeds(facts.seeds, allNew ? sql.insertAll : sql.insert)],
+    ["deleted", absent === 0 ? null : sql.delete],
     ["unapplied", untangled ? sql.unapplied : null],
     ...(facts.contested ? sql.settle.map((text): readonly [string, string] => ["settle", text]) : []),
     ["log", sql.log],
