@@ -17,6 +17,7 @@ import * as Catalog from "./memory/Catalog.ts"
 import type { Connection } from "./memory/Changelog.ts"
 import * as Changelog from "./memory/Changelog.ts"
 import * as Comparison from "./memory/Comparison.ts"
+import * as Few from "./memory/Few.ts"
 import * as Journal from "./memory/Journal.ts"
 import * as Listening from "./memory/Listening.ts"
 import type { MemoryTable, Row } from "./memory/MemoryTable.ts"
@@ -74,6 +75,7 @@ const connect = (store: Store): Database => {
     side: store.side,
     ...Catalog.make(store),
     ...Changelog.make(connection),
+    ...Few.make(connection),
     ...Comparison.make(store),
     ...Proving.make(store),
     ...Survey.make(store),
