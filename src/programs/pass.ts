@@ -5,7 +5,7 @@
 import { Array as Arr, Effect, Ref } from "effect"
 import { parentsFirst } from "../domain/parentsFirst.ts"
 import type { Side } from "../domain/Side.ts"
-import { label, opposite } from "../domain/Side.ts"
+import { label, opposite, sides } from "../domain/Side.ts"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
@@ -14,6 +14,7 @@ import type { Applied, Database, Moved, Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import type { Allowance } from "./Allowance.ts"
+import { few, isTied } from "./few.ts"
 import type { PassProgress } from "./passProgress.ts"
 import { makePassProgress } from "./passProgress.ts"
 import type { Propagated, RefusedRow, Route } from "./propagate.ts"
@@ -87,6 +88,14 @@ const moveAll = Effect.fn("moveAll")(function*(
   const pendingOf = new Map(work.map(({ pending, table }) => [table, pending]))
   const wayOf = new Map(work.map(({ table, way }) => [table, way]))
   const isHeld = (table: SyncedTable) => wayOf.get(table)?.allowances === null
+  for (const one of upserts.flatMap((table) => work.filter((other) => other.table === table))) {
+    const through = yield* moveFew(one, upserts, tally, options, progress)
+    const pending = pendingOf.get(one.table)!
+    pendingOf.set(one.table, {
+      replit: pending.replit && !through.includes("replit"),
+      external: pending.external && !through.includes("external")
+    })
+  }
 
   /** The other tables of a circle that have something pending on the side; only for the first of them. */
   const circleOf = (table: SyncedTable, side: Side): ReadonlyArray<SyncedTable> => {
@@ -125,6 +134,27 @@ const moveAll = Effect.fn("moveAll")(function*(
     circles,
     tally
   )
+})
+
+/** Moves a table's few rows, if they are few and nothing is special about it. Returns the sides that are through. */
+const moveFew = Effect.fnUntraced(function*(
+  { pending, quarantined, table, way }: Work,
+  all: ReadonlyArray<SyncedTable>,
+  tally: Ref.Ref<Tally>,
+  { batchRowsMax }: { readonly batchRowsMax: number },
+  progress: PassProgress
+) {
+  const isSpecial = way !== undefined && (way.allowances === null || way.approved !== null)
+  const from = sides.filter((side) => pending[side])
+  if (isSpecial || quarantined.replit || quarantined.external || from.length === 0) return []
+  yield* progress.begin(yield* database(from[0]!), table, "upserts")
+  return yield* few(table, {
+    from,
+    deletes: way?.withoutDeletes !== true && !isTied(table, all),
+    allowances: way?.allowances ?? undefined,
+    batchRowsMax,
+    onMoved: (side, applied, keys) => Effect.zipRight(count(tally, side, applied), progress.moved(keys))
+  })
 })
 
 /** The passes over one side's changes of a table: what was approved, then the rest, as far as it may go. */

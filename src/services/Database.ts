@@ -17,7 +17,7 @@ import type { TableName } from "../domain/TableName.ts"
 import type { Renewal, Tokens } from "../domain/Tokens.ts"
 
 export interface Database
-  extends Catalog, Changelog, Comparison, Proving, Survey, Journal, Braking, Listening, Metering
+  extends Catalog, Changelog, FewRows, Comparison, Proving, Survey, Journal, Braking, Listening, Metering
 {
   readonly side: Side
 }
@@ -434,6 +434,37 @@ export interface Applied {
   readonly kept: ReadonlyArray<number>
   /** Of `kept`, how many were passed over because the app holds their locks. */
   readonly locked: number
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Few rows: what most cycles move, in the fewest round trips. Whatever is special about a row is left to the verbs above.
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface FewRows {
+  /**
+   * Claims what is pending of a table, rows that are there and rows that are not, as they are in one snapshot; nothing is
+   * held open meanwhile. `none` when nothing is pending, `many` when it is to be claimed by phases: there are more than a
+   * hundred or large rows, changed keys, rows that bounce, or keys in quarantine; and whenever the database likes.
+   */
+  readonly claimFew: (table: SyncedTable) => Effect.Effect<Few | "none" | "many", SyncError>
+  /**
+   * Applies a claim of the other side in one transaction, as `apply` does, but for contested keys: they are not judged, and
+   * `kept`. `RowRefused` and `Contended` mean that nothing was applied.
+   */
+  readonly applyFew: (table: SyncedTable, few: Few) => Effect.Effect<Applied, SyncError>
+}
+
+export interface Few {
+  /** Number of keys, at least 1, numbered 1 to `rows`. */
+  readonly rows: number
+  /** How many of them have no row. */
+  readonly deletes: number
+  /** The keys, comparable with those of the other side; null where equal keys may look different. */
+  readonly keys: ReadonlyArray<string> | null
+  /** The rows in the wire form of domain/StagedRow.ts. */
+  readonly lines: Uint8Array
+  /** As `Claim.acknowledge`: exactly what was read goes from the queue to history; keys numbered in `kept` stay pending. */
+  readonly acknowledge: (kept: ReadonlyArray<number>) => Effect.Effect<void, SyncError>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

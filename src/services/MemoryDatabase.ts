@@ -16,6 +16,7 @@ import * as Brake from "./memory/Brake.ts"
 import * as Catalog from "./memory/Catalog.ts"
 import * as Changelog from "./memory/Changelog.ts"
 import * as Comparison from "./memory/Comparison.ts"
+import * as Few from "./memory/Few.ts"
 import * as Journal from "./memory/Journal.ts"
 import * as Lease from "./memory/Lease.ts"
 import * as Listening from "./memory/Listening.ts"
@@ -79,6 +80,7 @@ const connect = (store: Store): Database => {
     side: store.side,
     ...Catalog.make(store, connection),
     ...Changelog.make(connection),
+    ...Few.make(connection),
     ...Comparison.make(store),
     ...Proving.make(store),
     ...Survey.make(store),

@@ -11,6 +11,7 @@ import * as PgBrake from "./pg/PgBrake.ts"
 import * as PgCatalog from "./pg/PgCatalog.ts"
 import * as PgChangelog from "./pg/PgChangelog.ts"
 import * as PgComparison from "./pg/PgComparison.ts"
+import * as PgFew from "./pg/PgFew.ts"
 import * as PgJournal from "./pg/PgJournal.ts"
 import * as PgLease from "./pg/PgLease.ts"
 import * as PgListening from "./pg/PgListening.ts"
@@ -33,6 +34,7 @@ export const make = Effect.fn("PgDatabase.make")(function*(target: ConnectionTar
     side: target.side,
     ...PgCatalog.make(session, stems, migrations),
     ...PgChangelog.make(session, stems, yield* PgLease.make(session)),
+    ...PgFew.make(session, stems),
     ...PgComparison.make(session, stems),
     ...PgProving.make(session, stems),
     ...PgSurvey.make(session, stems),

@@ -3,10 +3,10 @@
  * read and written there; what triggers and our own tables would hold is in the ledger, in Replit's database. Building it
  * opens no connection.
  */
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
-import type { Database } from "./Database.ts"
+import type { Claim, Database, Few } from "./Database.ts"
 import type { Migration } from "./pg/Migrations.ts"
 import * as PgLease from "./pg/PgLease.ts"
 import * as PgMetering from "./pg/PgMetering.ts"
@@ -35,17 +35,20 @@ export const make = Effect.fn("TimestampDatabase.make")(function*(
   const replit = yield* PgSession.make(targets.replit, sessionOptions)
   const ledger = Ledger.make(replit)
   const stems = Stems.make(session)
+  const changelog = TimestampChangelog.make(
+    session,
+    stems,
+    ledger,
+    Stems.make(replit),
+    yield* PgLease.make(session, replit),
+    options
+  )
   return {
     side: "external",
     ...TimestampCatalog.make(session, stems, ledger, migrations, options.window),
-    ...TimestampChangelog.make(
-      session,
-      stems,
-      ledger,
-      Stems.make(replit),
-      yield* PgLease.make(session, replit),
-      options
-    ),
+    ...changelog,
+    claimFew: () => Effect.succeed("many"),
+    applyFew: (table, few) => changelog.apply(table, asClaim(few), { judge: () => "keep", locks: "wait" }),
     ...TimestampComparison.make(session, stems, ledger),
     ...PgProving.make(session, stems),
     ...PgSurvey.make(session, stems),
@@ -58,4 +61,16 @@ export const make = Effect.fn("TimestampDatabase.make")(function*(
       message: "Nothing announces changes on external with EXTERNAL_CAPTURE=timestamp: they are found by each cycle."
     })
   } satisfies Database
+})
+
+/** Of few rows: those that are contested are kept, so nobody asks what is known of them. */
+const asClaim = ({ acknowledge, lines, rows }: Few): Claim => ({
+  rows,
+  moves: 0,
+  last: [],
+  after: [],
+  more: false,
+  stream: Stream.make(lines),
+  known: () => Effect.succeed(new Map()),
+  acknowledge
 })

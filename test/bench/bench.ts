@@ -17,6 +17,7 @@ import { capturing } from "./capturing.ts"
 import { idling } from "./idling.ts"
 import { lagging } from "./lagging.ts"
 import { holding, remembering } from "./lasting.ts"
+import { living } from "./living.ts"
 import { moving, movingMany } from "./moving.ts"
 import { built } from "./Program.ts"
 import { missed, missedText, type Report, reportText } from "./Report.ts"
@@ -61,6 +62,7 @@ const measure = Effect.fn("measure")(function*(main: string, quick: boolean, onl
     capturing: capturing(servers, main, { rounds, seconds: quick ? 2 : 5, bulkRows: quick ? 50_000 : 200_000 }),
     verifying: verifying(servers, main, quick ? 100_000 : 1_000_000, rounds),
     holding: holding(servers, quick ? 20 : 100),
+    living: living(servers, main, { seconds: quick ? 5 : 30, writesASecond: 100 }),
     ...(quick ? {} : {
       remembering: remembering(servers, main, 10_000_000, rounds),
       lagging: lagging(servers, main, { perSecond: 100, seconds: 60 })

@@ -221,7 +221,7 @@ describe("cycle", () => {
     Effect.gen(function*() {
       const pair = yield* makePair()
       let isAway = false
-      const broken = watched(pair, (call) => isAway && call === "external apply" ? away : null)
+      const broken = watched(pair, (call) => isAway && call === "external applyFew" ? away : null)
       const cycle = yield* start(pair, {}, broken.databases)
       yield* cycle()
       isAway = true

@@ -77,4 +77,4 @@ const refusal = (
   return new Contended({ side, message: `${label(side)} was busy.`, sqlState: null, reason })
 }
 
-const moving: ReadonlySet<string> = new Set(["claim", "stream", "apply", "acknowledge"])
+const moving: ReadonlySet<string> = new Set(["claim", "claimFew", "stream", "apply", "applyFew", "acknowledge"])

@@ -5,7 +5,7 @@
 import { Effect, Stream } from "effect"
 import type { Side } from "../../src/domain/Side.ts"
 import type { SyncError } from "../../src/domain/SyncError.ts"
-import type { Claim, Database } from "../../src/services/Database.ts"
+import type { Claim, Database, Few } from "../../src/services/Database.ts"
 
 /** A call on its way: the verb's name, or `stream` and `acknowledge` of a claim. */
 export interface Call {
@@ -34,6 +34,14 @@ export const make = (database: Database, faults: Faults): Database => {
   const all = Object.fromEntries(wrapped) as unknown as Database
   return {
     ...all,
+    claimFew: (table) =>
+      Effect.map(
+        all.claimFew(table),
+        (few): Few | "none" | "many" =>
+          typeof few === "string"
+            ? few
+            : { ...few, acknowledge: (kept) => faulty("acknowledge", few.acknowledge(kept)) }
+      ),
     claim: (table, request) =>
       Effect.map(all.claim(table, request), (claim): Claim | null =>
         claim === null ? null : ({

@@ -82,7 +82,7 @@ export const make = (connection: Connection): Changelog => {
         }
         : null),
     purge: Effect.fn("MemoryDatabase.purge")((names, { conflictsMs, historyMs }, renewal) =>
-      step(store, (nowUs) => {
+      Lease.step(connection, (nowUs) => {
         renew(store, renewal, nowUs)
         const oldest = Timestamp.toIso(nowUs - BigInt(conflictsMs) * 1000n)
         const young = store.conflicts.filter(({ decidedAt }) => decidedAt >= oldest)
@@ -218,7 +218,7 @@ const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedT
       Lease.step(connection, (nowUs) => {
         if (!open) throw new Error("The claim was acknowledged or given up before.")
         open = false
-        acknowledge(store, table, read, new Set(kept), nowUs)
+        acknowledgeRead(store, table, read, new Set(kept), nowUs)
       })
     )
   } satisfies Claim
@@ -261,7 +261,7 @@ const isSelected = (state: TableState, { entries, id }: PendingKey, only: Select
     && !(only?.vanished === true && state.pending.some((entry) => entry.was === id && state.rows.has(entry.id)))
 }
 
-const toStaged = (
+export const toStaged = (
   state: TableState,
   table: SyncedTable,
   { entries, id, key }: PendingKey,
@@ -304,7 +304,7 @@ const hold = (store: Store, state: TableState, { entries, id }: PendingKey, nowU
   })
 }
 
-const acknowledge = (
+const acknowledgeRead = (
   store: Store,
   table: SyncedTable,
   read: Read,
@@ -325,8 +325,19 @@ const acknowledge = (
       reason: "serialization"
     })
   }
-  settle(store, state, settled.flat(), nowUs)
-  for (const { id } of settled.flat()) unblock(state, id, nowUs)
+  acknowledge(store, table, settled.flat(), nowUs)
+}
+
+/** Entries that are in the queue go to history. */
+export const acknowledge = (
+  store: Store,
+  table: SyncedTable,
+  settled: ReadonlyArray<Entry>,
+  nowUs: bigint
+): void => {
+  const state = tableOf(store, table)
+  settle(store, state, settled, nowUs)
+  for (const { id } of settled) unblock(state, id, nowUs)
 }
 
 const newestOf = (entries: ReadonlyArray<{ readonly changeId: bigint }>): bigint =>
@@ -340,4 +351,4 @@ const chunksOf = (bytes: Uint8Array): Chunk.Chunk<Uint8Array> =>
   ))
 
 const chunkBytes = 1000
-const bouncesMax = 3
+export const bouncesMax = 3

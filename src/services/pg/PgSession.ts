@@ -22,6 +22,7 @@ import type { SyncError } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import type { Traffic } from "../Database.ts"
 import { fromPg } from "../PgErrors.ts"
+import { fly, type Prepared, type Step, type StepResult } from "./Flight.ts"
 
 /** A row as PostgreSQL prints it: every value is text or null. */
 export type Row = Readonly<Record<string, string | null>>
@@ -44,6 +45,14 @@ export interface PgSession {
   ) => Effect.Effect<ReadonlyArray<A>, SyncError>
   /** One statement on a connection of its own, or in the current `transaction`. */
   readonly query: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
+  /**
+   * A flight on one connection, committed by its own COMMIT or, without BEGIN, by its end: see Flight.ts. `make` is told
+   * what this connection keeps in its stage.
+   */
+  readonly flight: (
+    make: (stage: Kept) => Plan,
+    options?: Pick<BeginOptions, "table" | "primaryKey" | "fenced">
+  ) => Effect.Effect<Flown, SyncError>
   /** A connection of its own for the scope, outside any transaction: for advisory locks that live as long. */
   readonly reserve: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
   /** The same outside the pool, with LISTEN. */
@@ -95,6 +104,25 @@ export interface BeginOptions {
   readonly fenced?: "first" | "never"
 }
 
+/** What a connection keeps in its table `pg_temp.vaivem_stage`. */
+export type Kept =
+  /** There is none. */
+  | { readonly _tag: "None" }
+  /** There may be one, of whatever shape. */
+  | { readonly _tag: "Any" }
+  | { readonly _tag: "Stage"; readonly for: object; readonly print: string }
+
+export interface Plan {
+  readonly steps: ReadonlyArray<Step>
+  /** The connection's stage when the flight has landed; without it, as it was. */
+  readonly keeps?: (results: ReadonlyArray<StepResult>) => Kept
+}
+
+export type Flown =
+  | { readonly _tag: "Landed"; readonly results: ReadonlyArray<StepResult> }
+  /** The server refused the step at that place, from 0, and all of it was rolled back. */
+  | { readonly _tag: "Refused"; readonly at: number; readonly error: SyncError }
+
 export interface Transaction {
   readonly query: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
   /** Several statements without parameters in one round trip; a result each. */
@@ -138,8 +166,10 @@ export const make = Effect.fn("PgSession.make")(function*(
       `begin isolation level ${options?.isolation ?? "read committed"}`,
       pinned(options),
       ...(options?.fenced === "first" ? fence() : []),
+      ...(memoryOf(client).stage._tag === "None" ? [] : [dropStage]),
       ...(options?.script ?? [])
     ])
+    if (memoryOf(client).stage._tag === "Stage") memoryOf(client).stage = { _tag: "Any" }
     const atCommit = options?.fenced === undefined ? fence : () => []
     return { client, transaction: transactionOn(client, sort(options), sort(options, true), atCommit) }
   })
@@ -169,6 +199,19 @@ export const make = Effect.fn("PgSession.make")(function*(
       Effect.scoped(Effect.flatMap(acquirer, (connection) => connection.execute(text, values, undefined))).pipe(
         Effect.mapError(sort(undefined))
       ),
+    flight: (make, options) =>
+      Effect.scoped(Effect.flatMap(acquire(options), (client) =>
+        // What it does is done by one answer: given up before that, the connection is in the middle of something.
+        guarded(client, sort(options, true), () =>
+          flyOn(client, (stage) => options?.fenced === "never" ? make(stage) : fenced(make(stage), fence()))).pipe(
+            Effect.flatMap((flown): Effect.Effect<Flown, SyncError> => {
+              if ("results" in flown) {
+                return Effect.succeed({ _tag: "Landed", results: flown.results })
+              }
+              const error = sort(options)(flown.cause)
+              return Effect.as(rollBack(client), { _tag: "Refused", at: flown.at, error })
+            })
+          ))),
     reserve: Effect.map(acquire(), (client) => onClient(client, sort(undefined)).query),
     listen: (channel) => listen(target, meter, sort(undefined), channel),
     traffic: Effect.sync(meter.total),
@@ -188,7 +231,7 @@ export const make = Effect.fn("PgSession.make")(function*(
  * The settings under which values become text and back; the same on both sides, whatever their roles and databases say
  * (promise 10). They are set in each transaction, because start-up parameters are refused by poolers.
  */
-const pinned = (options: BeginOptions | undefined): string => {
+export const pinned = (options?: BeginOptions): string => {
   const settings: ReadonlyArray<readonly [string, string]> = [
     ...(options?.searchPath === "theirs" ? [] : [["search_path", "pg_catalog"] as const]),
     ["DateStyle", "ISO, YMD"],
@@ -220,6 +263,53 @@ const pinned = (options: BeginOptions | undefined): string => {
       ", "
     )
   }`
+}
+
+/** What is known of a connection as long as it lives. */
+interface Memory {
+  readonly prepared: Prepared
+  stage: Kept
+}
+
+const memories = new WeakMap<Pg.ClientBase, Memory>()
+
+const memoryOf = ({ pg }: Client): Memory => {
+  const known = memories.get(pg) ?? { prepared: new Map<string, string>(), stage: { _tag: "None" } }
+  memories.set(pg, known)
+  return known
+}
+
+/** A stage of another shape may have been left by a flight. */
+export const dropStage = "drop table if exists pg_temp.vaivem_stage"
+
+const flyOn = async (
+  client: Client,
+  make: (stage: Kept) => Plan
+): Promise<{ readonly results: ReadonlyArray<StepResult> } | { readonly at: number; readonly cause: unknown }> => {
+  const memory = memoryOf(client)
+  const { keeps, steps } = make(memory.stage)
+  const begins = steps[0]?.text === begin
+  if (begins) client.inTransaction = true
+  // Whatever becomes of it.
+  if (keeps !== undefined) memory.stage = { _tag: "Any" }
+  const flown = await fly(client.pg, memory.prepared, steps)
+  if ("cause" in flown) {
+    // A table was changed or made anew: what is prepared about it can't be used again.
+    if (/^(0A000|26000)$/.test(String((flown.cause as { readonly code?: unknown }).code))) client.broken = true
+    return flown
+  }
+  if (begins) client.inTransaction = false
+  if (keeps !== undefined) memory.stage = keeps(flown)
+  return { results: flown }
+}
+
+/** The first step of a flight that commits by itself. */
+export const begin = "begin"
+
+/** Checks the epoch last before COMMIT, said or not, so that what is done with the steps' answers keeps its places. */
+const fenced = (plan: Plan, fence: ReadonlyArray<string>): Plan => {
+  const end = plan.steps[0]?.text === begin ? plan.steps.length - 1 : plan.steps.length
+  return { ...plan, steps: [...plan.steps.slice(0, end), ...fence.map((text) => ({ text })), ...plan.steps.slice(end)] }
 }
 
 /** A connection that knows whether it may be used again. */
@@ -276,7 +366,7 @@ const makeMeter = (): Meter => {
 }
 
 const makePool = (target: ConnectionTarget, meter: Meter): Pg.Pool => {
-  const pool = new Pg.Pool({ ...optionsOf(target, meter), max: 4, idleTimeoutMillis: 10_000 })
+  const pool = new Pg.Pool({ ...optionsOf(target, meter), max: 4, idleTimeoutMillis: 10_000, maxLifetimeSeconds })
   // Without a listener, an idle connection that the server closes would end the process. The pool drops it by itself.
   pool.on("error", () => {})
   // Nor may one that ends with the very bytes that let us in, before whoever asked for it can listen: seen in a test that
@@ -284,6 +374,9 @@ const makePool = (target: ConnectionTarget, meter: Meter): Pg.Pool => {
   pool.on("connect", (client) => client.on("error", () => {}))
   return pool
 }
+
+/** A temporary table that is kept holds back the freezing of old transaction numbers, which nothing else can do to it. */
+const maxLifetimeSeconds = 3_600
 
 /** Bounded, because a server that doesn't answer must not hold up the end of the process. */
 const endPool = (pool: Pg.Pool) =>

@@ -418,8 +418,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     ],
     // ---- target ----------------------------------------------------------------------------------------------------
     applying: `select set_config('vaivem.applying', format('%I.%I', ${text(name.schema)}, ${text(name.name)}), true)`,
-    makeStage: (stage: string) =>
-      `create temp table ${stage} on commit drop as
+    makeStage: (stage: string, onCommit: "drop" | "delete rows" = "drop") =>
+      `create temp table ${stage} on commit ${onCommit} as
       select 0 as n, 0::bigint as change_id, true as present, 0::bigint as stamp_us, now() as changed_at,
         0::smallint as bounces, ${wass("p")}, ${stagedKeys}, ${
         values.length === 0 ? "" : `${values.map((column) => `${emptiable(column)} as ${staged(column)}`).join(", ")}, `
@@ -538,9 +538,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
         where g.tgrelid = ${regclass} and not g.tgisinternal and g.tgenabled <> 'D' and g.tgtype & 8 <> 0
           and f.pronamespace is distinct from to_regnamespace('vaivem')) as may`,
     /** Rows that the merge should have written and didn't, whatever it counted. */
-    unapplied: `select count(*) as rows from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")}
-      where ${applies} and case when s.present then t.${id(key[0]!)} is null or ${differs}
-        else t.${id(key[0]!)} is not null end`,
+    unapplied: unapplied(),
     insert: `insert into ${t} (${table.columns.map(id).join(", ")}) overriding system value
       select ${table.columns.map((column) => `s.${staged(column)}`).join(", ")} from pg_temp.vaivem_stage s
       where s.present and ${applies} and not exists (select from ${t} t where ${tIs("s")}) order by s.n`,
@@ -575,12 +573,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
         select ${keyTexts("s")} from pg_temp.vaivem_stage s where ${applies} or s.verdict = 'agree')`,
     checkDeferred: "set constraints all immediate",
     /** Changes of rows that we wrote, made after we judged them: then the batch was judged on stale eyes. */
-    raced: `select exists (
-      select from pg_temp.vaivem_stage s join ${pending} p on ${same("p", "s")}
-      where ${anyPending} and ${applies} and p.change_id > coalesce(s.newest, 0) and p.bounces = 0
-      union all
-      select from pg_temp.vaivem_stage s join ${pending} p on ${wasIs("p")}
-      where ${anyPending} and s.was1 is not null and ${applies} and p.bounces = 0) as raced`,
+    raced: `${raced()} as raced`,
     /**
      * The row in the way of a batch of one: equal to the staged row in all that a unique index is made of. Expressions
      * and predicate are PostgreSQL's own text of the index, and name columns plainly.
@@ -597,12 +590,61 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
           on ${expressions.map((_, index) => `a.e${index} ${is} b.e${index}`).join(" and ")}
         where a.key <> b.key limit 1`
     },
+    // ---- few rows: see services/pg/PgFew.ts --------------------------------------------------------------------------
+    /** Whether equal keys may have different texts, by which entries could not be found. */
+    hasInexactKey: inexact.length > 0 || key.some((column) => printsVariously(typeOf(column))),
+    /**
+     * The first keys of the queue in both phases, none of it if the rows are large: where the entries are, their ids, the key,
+     * how many keys there are, how many of them were changed, the most bounces; then the row as it is staged.
+     */
+    copyFew: (rows: number, bytes: number) =>
+      `copy (
+      with looked as materialized (
+        select ${ks("p")}, ${newestReal} as change_id, max(p.changed_at) as changed_at,
+          (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces, count(p.was1) as moves,
+          array_agg(p.ctid)::text as places, array_agg(p.change_id)::text as ids
+        from ${pending} p group by ${ks("p")} order by ${ks("p")} limit ${rows}
+      ), sized as materialized (
+        select coalesce(sum(${
+        table.columns.map((column) => `coalesce(pg_column_size(t.${id(column)}), 0)`).join(" + ")
+      }), 0) as bytes from looked c join ${t} t on ${tIs("c")}
+      )
+      select c.places, c.ids, ${keyTexts("c")}::text, count(*) over (), sum(c.moves) over (), max(c.bounces) over (),
+        row_number() over (order by ${ks("c")}), c.change_id, t.${id(key[0]!)} is not null,
+        case when t.${id(key[0]!)} is null then ${micros("c.changed_at")} else ${stampUs("c.changed_at")} end,
+        c.changed_at, c.bounces, ${numbers.map(() => "null").join(", ")},
+        ${
+        table.columns.map((column) =>
+          key.includes(column)
+            ? `case when t.${id(key[0]!)} is null then c.${staged(column)} else t.${id(column)} end`
+            : `t.${id(column)}`
+        ).join(", ")
+      }
+      from looked c left join ${t} t on ${tIs("c")}
+      where (select z.bytes from sized z) <= ${bytes}
+      order by ${ks("c")}) to stdout`,
+    anyPending: `select ${anyPending} as there`,
+    /** $1 places, $2 change ids. */
+    acknowledgeFew: `with gone as (
+        delete from ${pending} p using unnest($1::tid[], $2::bigint[]) as u (place, change_id)
+        where p.ctid = u.place and p.change_id = u.change_id returning p.*)
+      insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
+      select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}`,
+    /** What a stage that is kept was made like. */
+    print: `select ${print()} as print`,
+    /**
+     * Fails where what was written is not what was judged, or the stage was made for another table: the text is for the
+     * server's log. $1 the print of a stage that was kept.
+     */
+    assertFew: (guarded: boolean, kept: boolean) =>
+      `select case when f.raced or f.unapplied or f.changed
+          then ('vaivem applies these rows in another way: ' || row(f.raced, f.unapplied, f.changed)::text)::integer end
+      from (select (${raced()}) as raced, ${guarded ? `(${unapplied()}) > 0` : "false"} as unapplied,
+        ${kept ? `${print()} is distinct from $1::text` : "false"} as changed) f`,
     // ---- a queue that is elsewhere, brought here for a transaction: see services/timestamp/Mount.ts ------------------
     /** Key columns of pending entries, their old keys, and how an array of texts becomes them. */
     mountedKey,
     unmounted,
-    /** Whether equal keys may have different texts, by which entries could not be found. */
-    hasInexactKey: inexact.length > 0 || key.some((column) => printsVariously(typeOf(column))),
     noteLocked:
       `create temp table vaivem_locked on commit drop as select s.n, ${rowStampUs} as stamp_us, ${tKeyTexts} as key
       from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")}`,
@@ -813,6 +855,25 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       order by q.next_attempt_at limit $1::bigint`
   }
 
+  function raced() {
+    return `select exists (
+      select from pg_temp.vaivem_stage s join ${pending} p on ${same("p", "s")}
+      where ${anyPending} and ${applies} and p.change_id > coalesce(s.newest, 0) and p.bounces = 0
+      union all
+      select from pg_temp.vaivem_stage s join ${pending} p on ${wasIs("p")}
+      where ${anyPending} and s.was1 is not null and ${applies} and p.bounces = 0)`
+  }
+  function unapplied() {
+    return `select count(*) as rows from pg_temp.vaivem_stage s left join ${t} t on ${tIs("s")}
+      where ${applies} and case when s.present then t.${id(key[0]!)} is null or ${differs}
+        else t.${id(key[0]!)} is not null end`
+  }
+  /** Number, name and type of the columns that a stage is made from. */
+  function print() {
+    return `(select sum(hashtextextended(concat_ws(' ', a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod,
+        a.attcollation), 0))::text from pg_catalog.pg_attribute a
+      where a.attrelid in (${regclass}, ${text(pending)}::regclass) and a.attnum > 0 and not a.attisdropped)`
+  }
   /** The highest bits of the key's hash: ranges that are divided once more are whole. */
   function range(of: number) {
     return `((${keyHash} >> ${64 - Math.log2(of)}) & ${of - 1})`

@@ -1,0 +1,83 @@
+/**
+ * What most cycles move, and all that live mode does: few rows, both directions at once, in three steps for all of it
+ * (claim, apply, acknowledge). What it leaves (many rows, contested or refused ones) goes by phases, as `propagate` does it.
+ */
+import { Effect } from "effect"
+import type { Side } from "../domain/Side.ts"
+import { opposite, sides } from "../domain/Side.ts"
+import type { SyncedTable } from "../domain/SyncedTable.ts"
+import type { SyncError } from "../domain/SyncError.ts"
+import { display } from "../domain/TableName.ts"
+import type { Applied, Few } from "../services/Database.ts"
+import { type Allowance, permitOf } from "./Allowance.ts"
+import { databases } from "./databases.ts"
+
+export interface FewOptions {
+  /** Which sides' changes may go like this. */
+  readonly from: ReadonlyArray<Side>
+  /** Rows may be deleted: no other table that has something to move is tied to this one by a foreign key. */
+  readonly deletes: boolean
+  readonly allowances: Readonly<Record<Side, Allowance>> | undefined
+  readonly batchRowsMax: number
+  readonly onMoved: (side: Side, applied: Applied, keys: number) => Effect.Effect<void>
+}
+
+/** Returns the sides of which everything is through. */
+export const few = Effect.fn("few")(function*(table: SyncedTable, options: FewOptions) {
+  const both = yield* databases
+  const claims = yield* Effect.all(
+    options.from.map((side) =>
+      both[side].claimFew(table).pipe(
+        Effect.catchIf(isLeft, () => Effect.succeed("many" as const)),
+        Effect.map((claimed) => ({ side, claimed }))
+      )
+    ),
+    { concurrency: 2 }
+  )
+  const through = claims.filter(({ claimed }) => claimed === "none").map(({ side }) => side)
+  const found = claims.flatMap(({ claimed, side }) => typeof claimed === "string" ? [] : [{ side, claimed }])
+  // A key that is claimed on both sides must not be on its way in both directions at once.
+  if (found.length === 2 && !areApart(found.map(({ claimed }) => claimed))) return through
+  const moved = yield* Effect.all(
+    found.filter(({ claimed: { deletes, rows } }) => (deletes === 0 || options.deletes) && rows <= options.batchRowsMax)
+      .map(({ claimed, side }) => Effect.map(move(table, side, claimed, options), (all) => all ? [side] : [])),
+    { concurrency: 2 }
+  )
+  return [...through, ...moved.flat()]
+})
+
+const areApart = (claims: ReadonlyArray<Few>): boolean => {
+  const all = claims.flatMap(({ keys }) => keys ?? [])
+  return claims.every(({ keys }) => keys !== null) && new Set(all).size === all.length
+}
+
+/** Whether all of it is through. Like any batch it can't be interrupted. */
+const move = (table: SyncedTable, side: Side, claimed: Few, { allowances, onMoved }: FewOptions) =>
+  Effect.scoped(Effect.gen(function*() {
+    const both = yield* databases
+    const permit = yield* permitOf(allowances?.[side])
+    if (claimed.deletes > 0 && !permit.takeDeletes(claimed.deletes)) return false
+    const applied = yield* both[opposite(side)].applyFew(table, claimed)
+    permit.use()
+    yield* claimed.acknowledge(applied.kept)
+    yield* onMoved(side, applied, claimed.rows - applied.kept.length)
+    return applied.kept.length === 0
+  })).pipe(
+    Effect.uninterruptible,
+    Effect.catchIf(isLeft, ({ message }) =>
+      Effect.as(
+        Effect.logDebug("Few rows go as many do").pipe(Effect.annotateLogs({ from: side, reason: message })),
+        false
+      ))
+  )
+
+/** What the ordinary way finds out more about: it halves, judges again, or says what is wrong with the table. */
+const isLeft = ({ _tag }: SyncError): boolean =>
+  _tag === "RowRefused" || _tag === "Contended" || _tag === "SchemaDrifted" || _tag === "ActionNeeded"
+
+/** Whether a foreign key ties the table to another of these. */
+export const isTied = (table: SyncedTable, others: ReadonlyArray<SyncedTable>): boolean =>
+  others.some((other) => other !== table && (pointsAt(table, other) || pointsAt(other, table)))
+
+const pointsAt = (table: SyncedTable, other: SyncedTable): boolean =>
+  sides.some((side) => table.shapes[side].parents.some((parent) => display(parent) === display(other.name)))
