@@ -82,6 +82,12 @@ export const applyClaim = (
 /** What can't be skipped (an insert that the app left open) isn't worth another wait either. */
 const impatient = [["lock_timeout", "200"]] as const
 
+/**
+ * From here on rows of the app are locked. A server that hears nothing of us for so long gives them free, instead of after
+ * the minute that is enough elsewhere: between two statements there is a round trip to each database.
+ */
+const holdingLocks = "select set_config('idle_in_transaction_session_timeout', '5000', true)"
+
 interface Judged {
   readonly contested: boolean
   readonly overwritten: number
@@ -96,6 +102,7 @@ const judge = Effect.fn("judge")(
     const skip = options.locks === "skip"
     const locks = [
       sql.bouncing,
+      holdingLocks,
       skip ? sql.lockSkipping : sql.lockWaiting,
       ...(moves ? [skip ? sql.lockWasSkipping : sql.lockWasWaiting] : [])
     ]
