@@ -68,7 +68,7 @@ export const live = (
     yield* Effect.raceFirst(
       running.ended,
       Effect.gen(function*() {
-        yield* Effect.sleep(Duration.millis(1_000 + chance.below(12_000)))
+        yield* Effect.sleep(Duration.millis(1_000 + chance.below(chance.of(0.5) ? 8_000 : 40_000)))
         const way = chance.below(10)
         if (way < 2) {
           const ms = 1_000 + chance.below(6_000)

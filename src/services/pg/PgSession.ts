@@ -102,6 +102,15 @@ export interface StatementResult {
   readonly count: number
 }
 
+/**
+ * For one row that did not get through in a batch's time. The other side waits in its transaction meanwhile, for up to
+ * three such statements.
+ */
+export const patient = {
+  statementTimeoutMs: 60_000,
+  settings: [["idle_in_transaction_session_timeout", "240000"]]
+} as const satisfies BeginOptions
+
 /** Makes the pool; opens no connection before the first use. */
 export const make = Effect.fn("PgSession.make")(function*(
   target: ConnectionTarget,

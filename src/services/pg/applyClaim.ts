@@ -10,7 +10,7 @@ import { Contended, RowRefused } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import type { Applied, ApplyOptions, Claim, Contested, Verdict } from "../Database.ts"
 import { beforeMerge, explainRefusal, undoMerge } from "./explainRefusal.ts"
-import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
+import { patient, type PgSession, type Row, type StatementResult, type Transaction } from "./PgSession.ts"
 import type { Seeding, TableSql } from "./TableSql.ts"
 
 /** Where pending changes, history, conflicts and quarantine are that the statements work on. */
@@ -41,7 +41,8 @@ export const applyClaim = (
       table: table.name,
       primaryKey: table.shapes[session.side].keyConstraint,
       searchPath: "theirs",
-      settings: options.locks === "skip" ? impatient : [],
+      ...(options.patient === true ? patient : {}),
+      settings: [...(options.patient === true ? patient.settings : []), ...(options.locks === "skip" ? impatient : [])],
       script: [...queue.script, sql.applying, sql.makeStage(ownStage)]
     })
     const bytes = yield* tx.copyFrom(sql.copyStage(ownStage), claim.stream)
