@@ -7,7 +7,8 @@
  */
 import { Clock, Deferred, Effect, Fiber, Random, Stream } from "effect"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
-import type { Contended, RowRefused, SyncError } from "../domain/SyncError.ts"
+import { type Contended, RowRefused, type SyncError } from "../domain/SyncError.ts"
+import { display } from "../domain/TableName.ts"
 import type { Applied, ApplyOptions, Claim, ClaimRequest, Database, Phase, Seed } from "../services/Database.ts"
 import { type Allowance, permitOf } from "./Allowance.ts"
 import { resolve } from "./resolve.ts"
@@ -252,13 +253,22 @@ const batch = Effect.fn("batch")(function*(
   firstTry?: Effect.Effect<BatchResult, SyncError>
 ) {
   let locks = options.locks
+  let patient = false
   for (let attempt = 1;; attempt++) {
-    const trying = attempt === 1 && firstTry !== undefined ? firstTry : once(route, request, { ...options, locks })
+    const trying = attempt === 1 && firstTry !== undefined
+      ? firstTry
+      : once(route, patient ? { ...request, patient } : request, { ...options, locks, patient })
     const tried = yield* Effect.either(trying)
     if (tried._tag === "Right") return tried.right
     const error: SyncError = tried.left
     if (error._tag === "Contended" && error.reason === "statement-timeout") {
-      return { _tag: "TooLong", error } satisfies BatchResult as BatchResult
+      // There is no smaller batch than one row: it gets more time, and if that isn't enough either, it is refused.
+      if (patient || mostOf(request) > 1) return { _tag: "TooLong", error } satisfies BatchResult as BatchResult
+      yield* Effect.logWarning("A row takes longer than a batch may; it is given a minute").pipe(
+        Effect.annotateLogs({ table: display(route.table.name), reason: error.message })
+      )
+      patient = true
+      continue
     }
     if (error._tag !== "Contended" || attempt === attemptsMax) return yield* error
     if (error.reason === "lock-timeout") locks = "skip"
@@ -266,7 +276,13 @@ const batch = Effect.fn("batch")(function*(
   }
 })
 
+const isTooLong = (error: SyncError): boolean => error._tag === "Contended" && error.reason === "statement-timeout"
+
+/** How many rows it asks for. */
+const mostOf = (request: ClaimRequest): number => request._tag === "Keys" ? request.keys.length : request.rows
+
 interface TryOptions extends BatchOptions {
+  readonly patient?: boolean
   /** The batch before this one has been merged. Until then this one is staged, holds no lock, and can be interrupted. */
   readonly turn?: Effect.Effect<void>
   readonly onClaimed?: (claim: Claim | null) => Effect.Effect<unknown>
@@ -281,7 +297,11 @@ const seedOf = (from: Database, table: SyncedTable, request: ClaimRequest): Seed
   )
 })
 
-const once = (route: Route, request: ClaimRequest, { allowance, locks, seeds, total, ...options }: TryOptions) =>
+const once = (
+  route: Route,
+  request: ClaimRequest,
+  { allowance, locks, patient = false, seeds, total, ...options }: TryOptions
+) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.scoped(Effect.gen(function*() {
       const startedMs = yield* Clock.currentTimeMillis
@@ -301,10 +321,12 @@ const once = (route: Route, request: ClaimRequest, { allowance, locks, seeds, to
       const applied = yield* route.to.apply(route.table, claim, {
         judge: permit.judging(resolve(route.table, route.from.side)),
         locks,
+        patient,
         seeds: seeds ?? [],
         turn
       }).pipe(
         Effect.catchTag("RowRefused", (error) => Effect.succeed(error)),
+        Effect.catchIf((error) => patient && isTooLong(error), () => Effect.succeed(tooSlow(route))),
         Effect.catchIf(
           (error) => locks === "skip" && error._tag === "Contended" && error.reason === "lock-timeout",
           () => Effect.succeed(null)
@@ -326,6 +348,17 @@ const once = (route: Route, request: ClaimRequest, { allowance, locks, seeds, to
       return { _tag: "Moved", rows, after, more, applied, tookMs } satisfies BatchResult as BatchResult
     }))
   )
+
+const tooSlow = ({ table, to }: Route) =>
+  new RowRefused({
+    side: to.side,
+    table: table.name,
+    sqlState: "57014",
+    constraint: null,
+    message:
+      "the row could not be read, sent and written in a minute: it is too large for this network and these servers, "
+      + "or a trigger on it takes too long"
+  })
 
 /**
  * A batch should take about a second (promise 9: so long may its rows be locked on the target): in proportion to what

@@ -165,9 +165,14 @@ const unreachable = ({ code, host, port, setting, who }: Said): string =>
   `${who} can't be reached${port === null ? "" : ` at port ${port}`} (${code}): it is not running, or ` +
   `${host.startsWith("/") ? "the directory" : "host or port"} in ${setting} is wrong.`
 
+const silent = ({ host, setting, text, who }: Said): string =>
+  `${who} hangs, or something between here and it swallows what is sent: ${text}, though the connection has not ended. ` +
+  `A new one is tried. If this goes on, look at the server, and at firewalls, VPNs and the host in ${setting} (${host}).`
+
 const lost = ({ text, who }: Said): string => `The connection was lost. ${who} went away or the network did (${text}).`
 
 const clientRules: ReadonlyArray<Rule> = [
+  { code: /^ENOANSWER$/, verdict: "later", message: silent },
   {
     code: /^ENOTFOUND$/,
     verdict: "world",

@@ -327,6 +327,7 @@ export interface Answer {
  */
 export type Phase = "upserts" | "deletes"
 
+/** `patient` is for one row that could not be read, sent and written in the time that a batch has: it is given a minute. */
 export type ClaimRequest =
   | {
     readonly _tag: "Next"
@@ -336,9 +337,10 @@ export type ClaimRequest =
     /** At most so many keys. */
     readonly rows: number
     readonly only?: Selected
+    readonly patient?: true
   }
   /** Exactly these keys, as far as they are pending and of that phase; quarantined or not. */
-  | { readonly _tag: "Keys"; readonly phase: Phase; readonly keys: ReadonlyArray<Key> }
+  | { readonly _tag: "Keys"; readonly phase: Phase; readonly keys: ReadonlyArray<Key>; readonly patient?: true }
 
 /** A part of what is pending, by the newest change of each key. */
 export interface Selected {
@@ -380,6 +382,8 @@ export interface ApplyOptions {
   readonly judge: (contested: Contested) => Verdict
   /** `skip` leaves rows that the app has locked pending, after a lock time-out (promise 9). */
   readonly locks: "wait" | "skip"
+  /** As in `ClaimRequest`. */
+  readonly patient?: boolean
   /**
    * Rows of other tables that are inserted in the same statement, as far as they are neither there nor pending there:
    * for rows that point at each other across tables. There they are that side's own changes, and agree with the

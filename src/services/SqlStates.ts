@@ -231,7 +231,12 @@ const states: Readonly<Record<string, Rule>> = {
   "P0": row, // raise_exception and PL/pgSQL's own
   [rowDropped]: row,
   [tookOver]: () => leaseLost,
-  "XX000": byText(/^tuple concurrently (updated|deleted)/, contended("serialization"), later) // internal_error
+  // internal_error. A value beyond 1 GB, or a row whose text is: PostgreSQL can't hold it.
+  "XX000": byText(
+    /^tuple concurrently (updated|deleted)/,
+    contended("serialization"),
+    byText(/^invalid memory alloc request size/, row, later)
+  )
 }
 
 /** Classes that PostgreSQL defines, and ours. */

@@ -137,8 +137,34 @@ describe("propagate", () => {
         Array.from({ length: 100 }, () => contended("statement-timeout"))
       )
       yield* insert(ready, ["f", "g"])
-      const error = yield* Effect.flip(running(propagate(push(ready, ready.perfis, "upserts", never.database), all)))
-      assert.deepInclude(error, { _tag: "Contended", reason: "statement-timeout" })
+      const tired = yield* running(propagate(push(ready, ready.perfis, "upserts", never.database), all))
+      assert.deepStrictEqual(tired.refused.map(({ error, key }) => [key, error.sqlState]), [
+        [["f"], "57014"],
+        [["g"], "57014"]
+      ])
+      assert.match(tired.refused[0]!.error.message, /too large/)
+    }))
+
+  it.scoped("gives a row that runs into a time-out alone a minute, before it is refused and the others go on", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(memoryPair)
+      yield* insert(ready, ["a", "b"])
+      const asked: Array<unknown> = []
+      const { database } = failing(
+        ready.external.database,
+        "apply",
+        Array.from({ length: 3 }, () => contended("statement-timeout"))
+      )
+      const watched: Database = {
+        ...database,
+        apply: (table, claim, options) => {
+          asked.push([claim.rows, options.patient])
+          return database.apply(table, claim, options)
+        }
+      }
+      const moved = yield* running(propagate(push(ready, ready.perfis, "upserts", watched), { batchRowsMax: 2 }))
+      assert.deepStrictEqual(asked, [[2, false], [1, false], [1, true], [1, false]])
+      assert.deepStrictEqual([moved.inserted, moved.refused.map(({ key }) => key)], [1, [["a"]]])
     }))
 
   it.scoped("goes on without rows that the app has locked, which stay pending", () =>

@@ -113,6 +113,7 @@ const sqlStates: ReadonlyArray<readonly [code: string, kind: string, message?: s
   ["XX001", "WorldRefused"], // data_corrupted
   ["XX002", "WorldRefused"], // index_corrupted
   ["XX000", "Contended serialization", "tuple concurrently updated"], // internal_error
+  ["XX000", "RowRefused", "invalid memory alloc request size 1200000003"],
   ["XX000", "Unavailable"]
 ]
 

@@ -11,6 +11,8 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{ readonly messag
 export interface ProxyOptions {
   /** Added to everything that passes, each way. Default: none. */
   readonly latency?: Duration.DurationInput
+  /** The address that the server sees, as 127.0.1.7: it tells whose connection this is. Default: the system's choice. */
+  readonly localAddress?: string
 }
 
 export interface Proxy {
@@ -27,6 +29,8 @@ export interface Proxy {
   readonly stall: Effect.Effect<void>
   /** Ends a stall: what was held back goes on its way. */
   readonly resume: Effect.Effect<void>
+  /** Lets so many bytes a second pass on each connection, each way; null lets all pass. */
+  readonly throttle: (bytesPerSecond: number | null) => Effect.Effect<void>
 }
 
 /** Milliseconds of the proxy's clock: the question's first bytes, the answer's last. */
@@ -43,10 +47,20 @@ export const make = (
   Effect.gen(function*() {
     const { hostname, port } = new URL(Redacted.value(url))
     const trips: Array<Mutable<RoundTrip>> = []
-    const wire: Wire = { latencyMs: Duration.toMillis(options.latency ?? 0), gate: yield* Effect.makeLatch(true) }
+    const wire: Wire = {
+      latencyMs: Duration.toMillis(options.latency ?? 0),
+      gate: yield* Effect.makeLatch(true),
+      bytesPerSecond: null
+    }
     const relays = yield* FiberSet.make()
     const fork = yield* FiberSet.runtime(relays)()
-    const server = { host: hostname, port: Number(port || 5432), allowHalfOpen: true }
+    const { localAddress } = options
+    const server = {
+      host: hostname,
+      port: Number(port || 5432),
+      allowHalfOpen: true,
+      ...(localAddress === undefined ? {} : { localAddress })
+    }
     const ownPort = yield* listen((client) =>
       fork(Effect.ignore(Effect.scoped(relay(client, server, wire, makeCounter(trips)))))
     )
@@ -55,7 +69,11 @@ export const make = (
       roundTrips: Effect.sync(() => structuredClone(trips)),
       cut: FiberSet.clear(relays),
       stall: wire.gate.close,
-      resume: wire.gate.open
+      resume: wire.gate.open,
+      throttle: (bytesPerSecond) =>
+        Effect.sync(() => {
+          wire.bytesPerSecond = bytesPerSecond
+        })
     }
   })
 
@@ -63,6 +81,7 @@ interface Wire {
   readonly latencyMs: number
   /** Closed while the network is silent. */
   readonly gate: Effect.Latch
+  bytesPerSecond: number | null
 }
 
 const listen = (onClient: (client: Net.Socket) => void) =>
@@ -95,22 +114,28 @@ const owned = (socket: Net.Socket) =>
     (socket, exit) => Effect.sync(() => Exit.isSuccess(exit) ? socket.destroy() : socket.resetAndDestroy())
   )
 
-const pump = (from: Net.Socket, to: Net.Socket, { gate, latencyMs }: Wire, note: Note) =>
+const pump = (from: Net.Socket, to: Net.Socket, wire: Wire, note: Note) =>
   NodeStream.fromReadable<ProxyError, Uint8Array>(() => from, (cause) => failed("read", cause), { closeOnDone: false })
     .pipe(
       Stream.mapEffect((bytes) =>
         Effect.map(now, (nowMs) => {
           note(bytes, nowMs)
-          return { bytes, dueMs: nowMs + latencyMs }
+          return { bytes, dueMs: nowMs + wire.latencyMs }
         })
       ),
       // Latency must not become a limit of throughput: what comes meanwhile waits its own time.
       Stream.buffer({ capacity: 64 }),
       Stream.runForEach(({ bytes, dueMs }) =>
-        Effect.zipRight(latencyMs === 0 ? Effect.void : sleepUntil(dueMs), gate.whenOpen(write(to, bytes)))
+        (wire.latencyMs === 0 ? Effect.void : sleepUntil(dueMs)).pipe(
+          Effect.zipRight(wire.gate.whenOpen(write(to, bytes))),
+          Effect.zipRight(Effect.suspend(() => throttled(bytes.length, wire.bytesPerSecond)))
+        )
       ),
       Effect.zipRight(Effect.sync(() => to.end()))
     )
+
+const throttled = (bytes: number, bytesPerSecond: number | null) =>
+  bytesPerSecond === null ? Effect.void : Effect.sleep((bytes / bytesPerSecond) * 1000)
 
 /** Milliseconds with fractions: a round trip to a server next door takes less than one. */
 const now = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)

@@ -15,7 +15,7 @@ import type { Answer, Changelog, Claim, Identity, Phase, Question, Visits } from
 import { applyClaim } from "./applyClaim.ts"
 import { newestMigration } from "./Migrations.ts"
 import { columnsOf } from "./PgJournal.ts"
-import type { PgSession, Row, Transaction } from "./PgSession.ts"
+import { patient, type PgSession, type Row, type Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import { bouncesMax, type TableSql } from "./TableSql.ts"
 
@@ -78,7 +78,8 @@ export const make = (
         const tx = yield* session.begin({
           isolation: "repeatable read",
           table: table.name,
-          settings: byIndex,
+          ...(request.patient === true ? patient : {}),
+          settings: [...byIndex, ...(request.patient === true ? patient.settings : [])],
           script: [sql.makeClaim]
         })
         if (request._tag === "Keys") {

@@ -11,7 +11,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
-import { Context, Deferred, Effect, Option, Queue, Ref, type Scope, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Option, Queue, Ref, type Scope, Stream } from "effect"
 import * as Net from "node:net"
 import * as Pg from "pg"
 import * as Copy from "pg-copy-streams"
@@ -78,6 +78,8 @@ export interface Listening {
 export interface SessionOptions {
   /** The server refuses whatever would write. Default false. */
   readonly readOnly?: boolean
+  /** How much longer than the server's own bound on a statement its answer may take on the way. Default 10 seconds. */
+  readonly grace?: Duration.DurationInput
 }
 
 export interface BeginOptions {
@@ -139,11 +141,21 @@ export interface StatementResult {
   readonly count: number
 }
 
+/**
+ * For one row that did not get through in a batch's time. The other side waits in its transaction meanwhile, for up to
+ * three such statements.
+ */
+export const patient = {
+  statementTimeoutMs: 60_000,
+  settings: [["idle_in_transaction_session_timeout", "240000"]]
+} as const satisfies BeginOptions
+
 /** Makes the pool; opens no connection before the first use. */
 export const make = Effect.fn("PgSession.make")(function*(
   target: ConnectionTarget,
-  { readOnly = false }: SessionOptions = {}
+  { grace = "10 seconds", readOnly = false }: SessionOptions = {}
 ) {
+  const graceMs = Duration.toMillis(grace)
   const meter = makeMeter()
   let pool = makePool(target, meter)
   let epoch: bigint | null = null
@@ -155,9 +167,12 @@ export const make = Effect.fn("PgSession.make")(function*(
 
   const acquire = (options?: BeginOptions): Effect.Effect<Client, SyncError, Scope.Scope> =>
     Effect.acquireRelease(
-      Effect.tryPromise({ try: () => connect(pool, readOnly), catch: sort(options) }),
+      Effect.tryPromise({
+        try: () => connect(pool, (options?.statementTimeoutMs ?? defaultTimeoutMs) + graceMs),
+        catch: sort(options)
+      }),
       (client) => Effect.sync(() => client.release())
-    )
+    ).pipe(Effect.tap((client) => readOnly ? makeReadOnly(client, sort(options)) : Effect.void))
 
   const begin = Effect.fnUntraced(function*(options?: BeginOptions) {
     const client = yield* acquire(options)
@@ -177,7 +192,7 @@ export const make = Effect.fn("PgSession.make")(function*(
   const acquirer: Connection.Acquirer = Effect.flatMap(
     Effect.serviceOption(CurrentTransaction),
     Option.match({
-      onNone: () => acquire().pipe(Effect.map(connectionOf), Effect.mapError(toSqlError)),
+      onNone: () => acquire(onItsOwn).pipe(Effect.map(connectionOf), Effect.mapError(toSqlError)),
       onSome: (client) => Effect.succeed(connectionOf(client))
     })
   )
@@ -212,8 +227,8 @@ export const make = Effect.fn("PgSession.make")(function*(
               return Effect.as(rollBack(client), { _tag: "Refused", at: flown.at, error })
             })
           ))),
-    reserve: Effect.map(acquire(), (client) => onClient(client, sort(undefined)).query),
-    listen: (channel) => listen(target, meter, sort(undefined), channel),
+    reserve: Effect.map(acquire(onItsOwn), (client) => onClient(client, sort(undefined)).query),
+    listen: (channel) => listen(target, meter, sort(undefined), channel, onItsOwn.statementTimeoutMs + graceMs),
     traffic: Effect.sync(meter.total),
     disconnect: Effect.suspend(() => {
       const before = pool
@@ -245,7 +260,7 @@ export const pinned = (options?: BeginOptions): string => {
     ["array_nulls", "on"],
     ["quote_all_identifiers", "off"],
     ["row_security", "off"],
-    ["statement_timeout", String(options?.statementTimeoutMs ?? 7_500)],
+    ["statement_timeout", String(options?.statementTimeoutMs ?? defaultTimeoutMs)],
     // The app is never blocked longer than this by a lock that we wait for.
     ["lock_timeout", "2000"],
     ["idle_in_transaction_session_timeout", "60000"],
@@ -311,10 +326,21 @@ const fenced = (plan: Plan, fence: ReadonlyArray<string>): Plan => {
   const end = plan.steps[0]?.text === begin ? plan.steps.length - 1 : plan.steps.length
   return { ...plan, steps: [...plan.steps.slice(0, end), ...fence.map((text) => ({ text })), ...plan.steps.slice(end)] }
 }
+/** Bound on a statement, in milliseconds. */
+const defaultTimeoutMs = 7_500
+/**
+ * Outside of our transactions the server's own setting bounds a statement, which is none by default. These are questions
+ * to catalogs and tables of ours: the largest of them took 0.1 s for 1,000 tables.
+ */
+const onItsOwn = { statementTimeoutMs: 20_000 }
 
 /** A connection that knows whether it may be used again. */
 interface Client {
-  readonly pg: Pg.ClientBase
+  readonly pg: Pg.ClientBase & Pick<Pg.Client, "end">
+  /** So long may an answer take before the connection is given up. */
+  readonly answersWithinMs: number
+  /** It was given up, because nothing was heard for so long. */
+  silentMs: number | null
   /** In the middle of a COPY, or of a statement that was given up: can't be used again. */
   broken: boolean
   inTransaction: boolean
@@ -382,7 +408,13 @@ const maxLifetimeSeconds = 3_600
 const endPool = (pool: Pg.Pool) =>
   Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"))
 
-const listen = Effect.fnUntraced(function*(target: ConnectionTarget, meter: Meter, sort: Sort, channel: string) {
+const listen = Effect.fnUntraced(function*(
+  target: ConnectionTarget,
+  meter: Meter,
+  sort: Sort,
+  channel: string,
+  answersWithinMs: number
+) {
   const pg = new Pg.Client(optionsOf(target, meter))
   const lost = yield* Deferred.make<never, SyncError>()
   const heard = yield* Queue.sliding<void>(1)
@@ -394,13 +426,15 @@ const listen = Effect.fnUntraced(function*(target: ConnectionTarget, meter: Mete
     Effect.tryPromise({ try: () => pg.connect(), catch: sort }),
     () => Effect.promise(() => pg.end()).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"))
   )
-  const { query } = onClient({ pg, broken: false, inTransaction: false, release: () => {} }, sort)
+  const client: Client = { pg, answersWithinMs, silentMs: null, broken: false, inTransaction: false, release: () => {} }
+  const { query } = onClient(client, sort)
   yield* query(`listen ${Pg.escapeIdentifier(channel)}`)
   return { query, heard: Effect.raceFirst(Queue.take(heard), Deferred.await(lost)) } satisfies Listening
 })
 
-const connect = async (pool: Pg.Pool, readOnly: boolean): Promise<Client> => {
-  const pg = await pool.connect()
+const connect = async (pool: Pg.Pool, answersWithinMs: number): Promise<Client> => {
+  // What a pool of `pg` gives out are its clients, with all that they can do.
+  const pg = (await pool.connect()) as Pg.PoolClient & Pick<Pg.Client, "end">
   // The pool takes its own listener off while the connection is out; what happened is said by the next statement.
   const onError = () => {
     client.broken = true
@@ -408,6 +442,8 @@ const connect = async (pool: Pg.Pool, readOnly: boolean): Promise<Client> => {
   pg.on("error", onError)
   const client: Client = {
     pg,
+    answersWithinMs,
+    silentMs: null,
     broken: false,
     inTransaction: false,
     release: () => {
@@ -416,24 +452,21 @@ const connect = async (pool: Pg.Pool, readOnly: boolean): Promise<Client> => {
       pg.release(client.broken)
     }
   }
-  if (readOnly) {
-    try {
-      await pg.query("set session characteristics as transaction read only")
-    } catch (error) {
-      client.broken = true
-      client.release()
-      throw error
-    }
-  }
   return client
 }
+
+const makeReadOnly = (client: Client, sort: Sort) =>
+  onClient(client, sort).query("set session characteristics as transaction read only").pipe(
+    Effect.tapError(() => Effect.sync(() => void (client.broken = true)))
+  )
 
 /** Gives up what wasn't committed. A connection that can't even be rolled back is thrown away, which does the same. */
 const rollBack = (client: Client): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!client.inTransaction || client.broken) return Effect.void
     return Effect.tryPromise(() => client.pg.query("rollback")).pipe(
-      Effect.timeout("5 seconds"),
+      // A finalizer isn't interrupted, so `Effect.timeout` would wait for the answer as well.
+      answered(client, Math.min(5_000, client.answersWithinMs)),
       Effect.matchEffect({
         onFailure: () => Effect.sync(() => void (client.broken = true)),
         onSuccess: () => Effect.sync(() => void (client.inTransaction = false))
@@ -442,6 +475,35 @@ const rollBack = (client: Client): Effect.Effect<void> =>
   })
 
 type Sort<E = SyncError> = (cause: unknown) => E
+
+/**
+ * Gives the connection up when nothing was heard for so long: a network that drops what is sent, without an error or an
+ * end, would hold up the cycle for ever. The batch in hand can't be interrupted, so the socket is closed under it, and
+ * whatever waits for the answer fails.
+ */
+const answered =
+  (client: Client, withinMs: number) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.acquireUseRelease(
+      Effect.sleep(withinMs).pipe(
+        Effect.zipRight(Effect.sync(() => {
+          client.silentMs = withinMs
+          client.broken = true
+          void client.pg.end()
+        })),
+        Effect.interruptible,
+        Effect.forkDaemon
+      ),
+      () => self,
+      (watch) => Fiber.interruptFork(watch)
+    )
+
+/** What was said because the connection was given up, is not what happened. */
+const heardFrom = <E>(client: Client, sort: Sort<E>): Sort<E> => (cause) =>
+  sort(
+    client.silentMs === null
+      ? cause
+      : Object.assign(new Error(`no answer for ${Math.round(client.silentMs / 1000)} s`), { code: "ENOANSWER" })
+  )
 
 const onClient = <E>(client: Client, sort: Sort<E>) => ({
   query: (text: string, values: ReadonlyArray<unknown> = []) =>
@@ -457,12 +519,19 @@ const onClient = <E>(client: Client, sort: Sort<E>) => ({
         rows: result.rows,
         count: result.rowCount ?? 0
       }))
-    })
+    }, statements.length)
 })
 
 /** A statement that is given up half-way (its fiber was interrupted) leaves a connection that nobody may use again. */
-const guarded = <A, E>(client: Client, sort: Sort<E>, run: () => Promise<A>): Effect.Effect<A, E> =>
-  Effect.tryPromise({ try: run, catch: sort }).pipe(
+const guarded = <A, E>(
+  client: Client,
+  sort: Sort<E>,
+  run: () => Promise<A>,
+  /** The server bounds each of them by itself. */
+  statements = 1
+): Effect.Effect<A, E> =>
+  Effect.tryPromise({ try: run, catch: heardFrom(client, sort) }).pipe(
+    answered(client, client.answersWithinMs * statements),
     Effect.onInterrupt(() => Effect.sync(() => void (client.broken = true)))
   )
 
@@ -487,7 +556,12 @@ const transactionOn = (
       Stream.unwrap(Effect.sync(() => {
         // pg-copy-streams can't end a COPY TO half-way.
         client.broken = true
-        return NodeStream.fromReadable<SyncError, Uint8Array>(() => heard(client.pg.query(Copy.to(text))), sort).pipe(
+        const bytes = NodeStream.fromReadable<SyncError, Uint8Array>(
+          () => heard(client.pg.query(Copy.to(text))),
+          heardFrom(client, sort)
+        )
+        // Whoever reads may take its time: only what the server takes counts.
+        return Stream.fromPull(Effect.map(Stream.toPull(bytes), answered(client, client.answersWithinMs))).pipe(
           Stream.onEnd(Effect.sync(() => void (client.broken = false)))
         )
       })),
@@ -496,7 +570,14 @@ const transactionOn = (
       client.broken = true
       yield* bytes.pipe(
         Stream.tap((chunk) => Ref.update(count, (sum) => sum + chunk.length)),
-        Stream.run(NodeSink.fromWritable<SyncError, Uint8Array>(() => heard(client.pg.query(Copy.from(text))), sort))
+        Stream.run(
+          NodeSink.fromWritable<SyncError, Uint8Array>(
+            () => heard(client.pg.query(Copy.from(text))),
+            heardFrom(client, sort)
+          )
+        ),
+        // The server bounds the COPY as any statement, also while it waits for more.
+        answered(client, client.answersWithinMs)
       )
       client.broken = false
       return yield* Ref.get(count)

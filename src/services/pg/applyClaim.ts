@@ -10,7 +10,7 @@ import { Contended, RowRefused } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import type { Applied, ApplyOptions, Claim, Contested, Verdict } from "../Database.ts"
 import { beforeMerge, explainRefusal, undoMerge } from "./explainRefusal.ts"
-import type { PgSession, Row, StatementResult, Transaction } from "./PgSession.ts"
+import { patient, type PgSession, type Row, type StatementResult, type Transaction } from "./PgSession.ts"
 import type { Seeding, TableSql } from "./TableSql.ts"
 
 /** Where pending changes, history, conflicts and quarantine are that the statements work on. */
@@ -41,7 +41,8 @@ export const applyClaim = (
       table: table.name,
       primaryKey: table.shapes[session.side].keyConstraint,
       searchPath: "theirs",
-      settings: options.locks === "skip" ? impatient : [],
+      ...(options.patient === true ? patient : {}),
+      settings: [...(options.patient === true ? patient.settings : []), ...(options.locks === "skip" ? impatient : [])],
       script: [...queue.script, sql.applying, sql.makeStage(ownStage)]
     })
     const bytes = yield* tx.copyFrom(sql.copyStage(ownStage), claim.stream)
@@ -84,6 +85,12 @@ export const applyClaim = (
 /** What can't be skipped (an insert that the app left open) isn't worth another wait either. */
 const impatient = [["lock_timeout", "200"]] as const
 
+/**
+ * From here on rows of the app are locked. A server that hears nothing of us for so long gives them free, instead of after
+ * the minute that is enough elsewhere: between two statements there is a round trip to each database.
+ */
+const holdingLocks = "select set_config('idle_in_transaction_session_timeout', '5000', true)"
+
 interface Judged {
   readonly rows: StagedRows
   readonly contested: boolean
@@ -111,6 +118,7 @@ const judge = Effect.fn("judge")(
     const skip = options.locks === "skip"
     const locks = [
       sql.facts,
+      holdingLocks,
       skip ? sql.lockSkipping : sql.lockWaiting,
       ...(moves ? [skip ? sql.lockWasSkipping : sql.lockWasWaiting] : [])
     ]
