@@ -26,6 +26,8 @@ export interface SuperviseOptions<R = never> {
   readonly leave?: Effect.Effect<void>
   /** What comes after a cycle that got through. */
   readonly afterwards?: (report: CycleReport) => Effect.Effect<void, never, R>
+  /** Told before each pause when it will be over, by our own clock; something may wake it earlier. */
+  readonly resting?: (untilMs: number) => Effect.Effect<void>
 }
 
 /**
@@ -91,7 +93,7 @@ const optionsFor = <R>(
 
 /** Until it is time for the next cycle. */
 const rest = Effect.fn("rest")(function*<R>(
-  { interval, maxInterval, wakes }: SuperviseOptions<R>,
+  { interval, maxInterval, resting = () => Effect.void, wakes }: SuperviseOptions<R>,
   watch: Watch,
   report: CycleReport | null
 ) {
@@ -105,6 +107,7 @@ const rest = Effect.fn("rest")(function*<R>(
     woken: before?.woken ?? false,
     outcome: report === null ? "failed" : isNothing(report.pull) ? "nothing" : "found"
   })
+  yield* resting((yield* Clock.currentTimeMillis) + pauseMs)
   const slept = Effect.as(Effect.sleep(pauseMs), false)
   const woken = wakes === undefined ? Effect.never : Effect.gen(function*() {
     // An app that goes on writing would have a cycle that fails tried again and again.
