@@ -1,5 +1,5 @@
 /**
- * Bundles `src/main.ts` and what it needs into `dist/main.js`. Types are not looked at here: that is `npm run check`.
+ * Bundles `src/main.ts` and what it needs into `dist/main.js` and a few files beside it. Types are not looked at here: that is `npm run check`.
  *
  * Why a bundle: every command loads some 900 modules of Effect otherwise, which takes 1.0 s of a core; one file takes
  * 0.3 s (Node 20). Names are kept and a source map lies beside it, so that a stack trace still reads.
@@ -10,8 +10,11 @@ import { chmod, rm } from "node:fs/promises"
 await rm("dist", { recursive: true, force: true })
 await build({
   entryPoints: ["src/main.ts"],
-  outfile: "dist/main.js",
+  outdir: "dist",
   bundle: true,
+  // The HTTP server lies in a file of its own, which only the service loads: with it, each start took 0.1 s more.
+  splitting: true,
+  chunkNames: "[name]-[hash]",
   platform: "node",
   format: "esm",
   target: "node20",

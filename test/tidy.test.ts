@@ -60,8 +60,8 @@ const isGlobal = (node: ts.Node, ...names: ReadonlyArray<string>) =>
   !((ts.isPropertyAssignment(node.parent) || ts.isPropertySignature(node.parent)) && node.parent.name === node)
 
 describe("imports", () => {
-  it("run one way: main, cli, programs, services, domain", () => {
-    const layers = ["src/domain/", "src/services/", "src/programs/", "src/cli", "src/main"]
+  it("run one way: main, cli, http, programs, services, domain", () => {
+    const layers = ["src/domain/", "src/services/", "src/programs/", "src/http/", "src/cli", "src/main"]
     const layer = (path: string) => layers.findIndex((prefix) => path.startsWith(prefix))
     none(sources.flatMap(({ imports, path }) =>
       imports
@@ -76,7 +76,7 @@ describe("imports", () => {
     const offences = (of: ReadonlyArray<Source>, banned: RegExp) =>
       of.flatMap(({ imports, path }) => imports.filter((i) => banned.test(i)).map((i) => `${path} imports ${i}`))
     none([
-      ...offences([...inside("programs"), ...inside("domain")], database),
+      ...offences([...inside("http"), ...inside("programs"), ...inside("domain")], database),
       ...offences(inside("domain"), machine)
     ])
   })
@@ -105,7 +105,7 @@ describe("effects", () => {
   it("take time, chance and delays from Effect's services", () => {
     none(
       findings(
-        [...inside("services"), ...inside("programs"), ...inside("domain")],
+        [...inside("http"), ...inside("services"), ...inside("programs"), ...inside("domain")],
         (node) =>
           isProperty(node, "Date", "now") || isProperty(node, "Math", "random") ||
           isProperty(node, "performance", "now") ||

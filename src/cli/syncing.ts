@@ -30,6 +30,7 @@ import { endWith } from "./Ended.ts"
 import { Host } from "./Host.ts"
 import { live } from "./live.ts"
 import { table, tableOf } from "./options.ts"
+import { serving } from "./serving.ts"
 
 /** `--once`. */
 export const runOnce = Effect.gen(function*() {
@@ -54,12 +55,15 @@ export const runService = Effect.gen(function*() {
     persistent: (side) => isLive || !sleeps(side === "replit" ? config.replitUrl : config.externalUrl)
   })
   const { disconnect } = yield* ExternalDb
-  yield* supervise(yield* makeCycle, {
+  const prove = yield* makeProver
+  const served = yield* serving(yield* makeCycle)
+  yield* supervise(served.cycle, {
     interval,
     maxInterval: schedule === "eco" ? maxInterval : undefined,
     wakes,
     leave: schedule === "eco" ? disconnect : Effect.void,
-    afterwards: yield* makeProver
+    afterwards: (report) => Effect.zipRight(prove(report), served.afterwards(report)),
+    resting: served.resting
   })
 }).pipe(
   Effect.scoped,

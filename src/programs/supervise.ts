@@ -26,6 +26,8 @@ export interface SuperviseOptions<R = never> {
   readonly leave?: Effect.Effect<void>
   /** What comes after a cycle that got through. */
   readonly afterwards?: (report: CycleReport) => Effect.Effect<void, never, R>
+  /** Told before each pause when it will be over, by our own clock; something may wake it earlier. */
+  readonly resting?: (untilMs: number) => Effect.Effect<void>
 }
 
 /**
@@ -94,7 +96,7 @@ const optionsFor = <R>(
 
 /** Until it is time for the next cycle. */
 const rest = Effect.fn("rest")(function*<R>(
-  { interval, maxInterval, wakes }: SuperviseOptions<R>,
+  { interval, maxInterval, resting = () => Effect.void, wakes }: SuperviseOptions<R>,
   watch: Watch,
   report: CycleReport | null
 ) {
@@ -112,6 +114,7 @@ const rest = Effect.fn("rest")(function*<R>(
     pauseMs,
     standbyPause(pauses.intervalMs, { isLeased: report.outcome === "standby", finishedAgoMs: report.finishedAgoMs })
   )
+  yield* resting((yield* Clock.currentTimeMillis) + restMs)
   const slept = Effect.as(Effect.sleep(restMs), false)
   const woken = wakes === undefined ? Effect.never : Effect.gen(function*() {
     // An app that goes on writing would have a cycle that fails tried again and again.

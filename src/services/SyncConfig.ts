@@ -8,6 +8,7 @@ import { Config, Context, Duration, Effect, Either, Layer, Option } from "effect
 import { type Brake, defaultBrake, parse as parseBrake } from "../domain/brake.ts"
 import { type ConnectionTarget, parseUrl, requireDirect, requireTls } from "../domain/ConnectionTarget.ts"
 import type { Policy } from "../domain/decide.ts"
+import { type HttpAddress, parse as parseHttp } from "../domain/HttpAddress.ts"
 import { parseBytes } from "../domain/Quantity.ts"
 import { type Side, sides, urlSetting } from "../domain/Side.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
@@ -91,6 +92,11 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly verifyBudget: number | null
   /** Whether what the rolling proof finds different is mended by the conflict rule. `SYNC_VERIFY_REPAIR`, default false. */
   readonly verifyRepair: boolean
+  /**
+   * Where the service answers HTTP; null, the default, is nowhere. `SYNC_HTTP_PORT`; `SYNC_HTTP_HOST`, default 127.0.0.1;
+   * `SYNC_HTTP_TOKEN`, which any host needs that others can reach.
+   */
+  readonly http: HttpAddress | null
 }>() {
   /** Settings given by a program: what is left out has its default. */
   static readonly layer = (settings: Settings): Layer.Layer<SyncConfig> => Layer.succeed(this, make(settings))
@@ -130,6 +136,7 @@ export interface Settings {
   readonly externalSweepEvery?: Duration.DurationInput | undefined
   readonly verifyBudget?: number | null | undefined
   readonly verifyRepair?: boolean | undefined
+  readonly http?: HttpAddress | null | undefined
 }
 
 const make = (settings: Settings): SyncConfig["Type"] => {
@@ -162,7 +169,8 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     externalWindow: Duration.decode(settings.externalWindow ?? "15 minutes"),
     externalSweepEvery: Duration.decode(settings.externalSweepEvery ?? 0),
     verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
-    verifyRepair: settings.verifyRepair ?? false
+    verifyRepair: settings.verifyRepair ?? false,
+    http: settings.http ?? null
   }
 }
 
@@ -214,7 +222,12 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     externalWindow: optional(env, "EXTERNAL_WINDOW", window),
     externalSweepEvery: optional(env, "EXTERNAL_SWEEP_EVERY", sweepEvery),
     verifyBudget: optional(env, "SYNC_VERIFY_BUDGET", budget),
-    verifyRepair: optional(env, "SYNC_VERIFY_REPAIR", yesOrNo)
+    verifyRepair: optional(env, "SYNC_VERIFY_REPAIR", yesOrNo),
+    http: parseHttp({
+      port: env.get("SYNC_HTTP_PORT"),
+      host: env.get("SYNC_HTTP_HOST"),
+      token: env.get("SYNC_HTTP_TOKEN")
+    })
   }, { mode: "validate" }).pipe(
     Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
   )
@@ -247,7 +260,10 @@ const variables = [
   "EXTERNAL_WINDOW",
   "EXTERNAL_SWEEP_EVERY",
   "SYNC_VERIFY_BUDGET",
-  "SYNC_VERIFY_REPAIR"
+  "SYNC_VERIFY_REPAIR",
+  "SYNC_HTTP_PORT",
+  "SYNC_HTTP_HOST",
+  "SYNC_HTTP_TOKEN"
 ] as const
 type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>

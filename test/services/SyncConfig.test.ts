@@ -308,3 +308,42 @@ describe("sslrootcert", () => {
       assert.deepStrictEqual(externalUrl.ssl, { verify: "full", caFile: "ca.pem", ca: "PEM" })
     }))
 })
+
+describe("the HTTP settings", () => {
+  const on = (more: Readonly<Record<string, string>> = {}) => ({ ...urls, SYNC_HTTP_PORT: "9187", ...more })
+  const token = "0123456789abcdef"
+
+  it.effect("serve nothing unless there is a port, and then for this machine only", () =>
+    Effect.gen(function*() {
+      assert.isNull((yield* read({ ...urls, SYNC_HTTP_HOST: "0.0.0.0" })).http)
+      assert.deepStrictEqual((yield* read(on())).http, { port: 9187, host: "127.0.0.1", token: null })
+      assert.strictEqual((yield* read(on({ SYNC_HTTP_HOST: "::1" }))).http?.host, "::1")
+    }))
+
+  it.effect("want a token for an address that others can reach", () =>
+    Effect.gen(function*() {
+      for (const host of ["0.0.0.0", "::", "10.0.0.7", "db-sync", "localhost.example.com"]) {
+        assert.match(
+          yield* problem(on({ SYNC_HTTP_HOST: host })),
+          /can be reached from other machines.*SYNC_HTTP_TOKEN/
+        )
+      }
+      const { http } = yield* read(on({ SYNC_HTTP_HOST: "0.0.0.0", SYNC_HTTP_TOKEN: token }))
+      assert.strictEqual(http?.host, "0.0.0.0")
+      assert.strictEqual(Redacted.value(http!.token!), token)
+      assert.notInclude(String(http!.token), token)
+    }))
+
+  it.effect("are refused with what to write instead, and without the token", () =>
+    Effect.gen(function*() {
+      for (const port of ["0", "65536", "http", "80.5", "-1"]) {
+        assert.match(yield* problem(on({ SYNC_HTTP_PORT: port })), /^SYNC_HTTP_PORT: .* is no port/)
+      }
+      assert.match(yield* problem(on({ SYNC_HTTP_HOST: "http://x/" })), /^SYNC_HTTP_HOST: .* is no host/)
+      for (const wrong of ["curto", "com espaço no meio dele", "acentuação-não-serve"]) {
+        const message = yield* problem(on({ SYNC_HTTP_TOKEN: wrong }))
+        assert.match(message, /^SYNC_HTTP_TOKEN: it must have 16 characters or more/)
+        assert.notInclude(message, wrong)
+      }
+    }))
+})

@@ -1,0 +1,30 @@
+/** The HTTP server beside the service, where the settings want one; and what the service tells it. */
+import { Console, Effect } from "effect"
+import type { Cycle } from "../programs/cycle.ts"
+import { makeObserver, Observer } from "../programs/Observer.ts"
+import type { SuperviseOptions } from "../programs/supervise.ts"
+import type { ExternalDb } from "../services/ExternalDb.ts"
+import type { ReplitDb } from "../services/ReplitDb.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
+import { Host } from "./Host.ts"
+
+/** What takes the place of the cycle, and goes into the options of `supervise`. */
+export interface Served extends Required<Pick<SuperviseOptions, "resting">> {
+  readonly cycle: Cycle
+  readonly afterwards: NonNullable<SuperviseOptions<ReplitDb | ExternalDb | SyncConfig>["afterwards"]>
+}
+
+/** Serves until the scope closes. Says where, unless nothing is served. */
+export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
+  const { http } = yield* SyncConfig
+  if (http === null) {
+    return { cycle, afterwards: () => Effect.void, resting: () => Effect.void } satisfies Served
+  }
+  const { version } = yield* Host
+  const observer = yield* makeObserver
+  // A module of its own: no other command needs an HTTP stack.
+  const { serve } = yield* Effect.promise(() => import("../http/serve.ts"))
+  const url = yield* serve(http, version).pipe(Effect.provideService(Observer, observer))
+  yield* Console.log(`HTTP: ${url}metrics, ${url}ready${http.token === null ? "" : "; the token is SYNC_HTTP_TOKEN"}.`)
+  return { cycle: observer.watch(cycle), afterwards: observer.look, resting: observer.resting } satisfies Served
+})

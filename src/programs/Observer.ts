@@ -1,0 +1,189 @@
+/**
+ * What this process knows of its cycles and, after them, of both databases: for whoever asks over HTTP. Nobody who asks
+ * it asks a database, so that looking at the service never wakes one that sleeps.
+ *
+ * It looks at both databases after a cycle, while they are awake anyway, and only if something can have changed.
+ */
+import { Cause, Clock, Context, Effect, Exit, Option, Ref, type Stream, SubscriptionRef } from "effect"
+import type { Side } from "../domain/Side.ts"
+import type { SyncError } from "../domain/SyncError.ts"
+import type { Hello, Moved } from "../services/Database.ts"
+import type { ExternalDb } from "../services/ExternalDb.ts"
+import type { ReplitDb } from "../services/ReplitDb.ts"
+import type { SyncConfig } from "../services/SyncConfig.ts"
+import type { Cycle, CycleReport } from "./cycle.ts"
+import { onBoth } from "./databases.ts"
+import { countCycle } from "./measures.ts"
+import type { Paused } from "./pass.ts"
+import { type Status, status } from "./status.ts"
+
+export class Observer extends Context.Tag("vaivem/programs/Observer")<Observer, {
+  /** The same cycle, observed. */
+  readonly watch: (cycle: Cycle) => Cycle
+  /** For `supervise`: when the pause at hand will be over. */
+  readonly resting: (untilMs: number) => Effect.Effect<void>
+  /** For `supervise`, after a cycle that got through: looks at both databases, if that is worth it. */
+  readonly look: (report: CycleReport) => Effect.Effect<void, never, ReplitDb | ExternalDb | SyncConfig>
+  readonly now: Effect.Effect<Observed>
+  /** What is known now, and then whenever it changes. Whoever is slow keeps what it has not read in memory. */
+  readonly changes: Stream.Stream<Observed>
+}>() {}
+
+/** Times are milliseconds of our own clock. */
+export interface Observed {
+  /** A cycle is under way since then. */
+  readonly runningSinceMs: number | null
+  /** The next cycle's time, while the service rests. */
+  readonly nextMs: number | null
+  /** The cycle that ended last. */
+  readonly last: EndedCycle | null
+  /** The last one that got through, or that another copy ran. */
+  readonly passed: Pick<EndedCycle, "startedMs" | "endedMs" | "outcome"> | null
+  /** Cycles that failed since then. */
+  readonly failures: number
+  /** Why the last cycle failed, and the side that refused, where it is known; null when it didn't. */
+  readonly error: { readonly message: string; readonly side: Side | null } | null
+  /** Cycles that moved something or failed, at most `recentMax`, the newest last. */
+  readonly recent: ReadonlyArray<EndedCycle>
+  /** Tables that wait for a person, as the last cycle that got through left them. */
+  readonly paused: ReadonlyArray<Paused>
+  /** What was seen after some cycle; null before the first. */
+  readonly look: Look | null
+}
+
+export interface EndedCycle {
+  readonly startedMs: number
+  readonly endedMs: number
+  readonly durationMs: number
+  readonly outcome: CycleReport["outcome"] | "failed"
+  readonly push: Moved
+  readonly pull: Moved
+  readonly error: string | null
+}
+
+export interface Look {
+  readonly atMs: number
+  /** How long it took to look. */
+  readonly tookMs: number
+  readonly status: Status
+  /** Null of a side that could not be asked. */
+  readonly hello: Readonly<Record<Side, Hello | null>>
+}
+
+export const recentMax = 200
+
+/** Nothing is known yet. */
+export const nothingObserved: Observed = {
+  runningSinceMs: null,
+  nextMs: null,
+  last: null,
+  passed: null,
+  failures: 0,
+  error: null,
+  recent: [],
+  paused: [],
+  look: null
+}
+
+/** One per process. */
+export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function*() {
+  const observed = yield* SubscriptionRef.make(nothingObserved)
+  /** Something can have changed since the last look. */
+  const stale = yield* Ref.make(true)
+
+  const watch = (cycle: Cycle): Cycle => (options) =>
+    Effect.gen(function*() {
+      const startedMs = yield* Clock.currentTimeMillis
+      yield* SubscriptionRef.update(observed, (before) => ({ ...before, runningSinceMs: startedMs, nextMs: null }))
+      return yield* Effect.onExit(cycle(options), (exit) =>
+        Effect.gen(function*() {
+          // Nothing ended: the service was stopped.
+          if (Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)) return
+          const ended = endedCycle(startedMs, yield* Clock.currentTimeMillis, exit)
+          if (isNews(ended) || waits(exit)) yield* Ref.set(stale, true)
+          yield* countCycle(ended)
+          yield* SubscriptionRef.update(observed, (before) => afterCycle(before, ended, exit))
+        }))
+    })
+
+  const isDue = Effect.fnUntraced(function*(nowMs: number) {
+    const { look } = yield* SubscriptionRef.get(observed)
+    return look === null
+      || nowMs >= look.atMs + ((yield* Ref.get(stale)) ? restAfter * look.tookMs : anywayAfterMs)
+  })
+
+  const look = (report: CycleReport) =>
+    Effect.gen(function*() {
+      if (report.outcome === "not-due") return
+      const startedMs = yield* Clock.currentTimeMillis
+      if (!(yield* isDue(startedMs))) return
+      const seen = yield* Effect.all({
+        status,
+        hello: onBoth((database) => Effect.option(database.hello))
+      })
+      const atMs = yield* Clock.currentTimeMillis
+      yield* Ref.set(stale, seen.status.unreachable.length > 0)
+      const hello = {
+        replit: Option.getOrNull(seen.hello.replit),
+        external: Option.getOrNull(seen.hello.external)
+      }
+      const look: Look = { atMs, tookMs: atMs - startedMs, status: seen.status, hello }
+      yield* SubscriptionRef.update(observed, (before) => ({ ...before, look }))
+    })
+
+  return {
+    watch,
+    look,
+    resting: (untilMs) => SubscriptionRef.update(observed, (before) => ({ ...before, nextMs: untilMs })),
+    now: SubscriptionRef.get(observed),
+    changes: observed.changes
+  }
+})
+
+const endedCycle = (
+  startedMs: number,
+  endedMs: number,
+  exit: Exit.Exit<CycleReport, SyncError>
+): EndedCycle => {
+  const times = { startedMs, endedMs, durationMs: endedMs - startedMs }
+  if (Exit.isSuccess(exit)) {
+    const { outcome, pull, push } = exit.value
+    return { ...times, outcome, push, pull, error: null }
+  }
+  return { ...times, outcome: "failed", push: nothingMoved, pull: nothingMoved, error: errorOf(exit.cause).message }
+}
+
+const afterCycle = (before: Observed, ended: EndedCycle, exit: Exit.Exit<CycleReport, SyncError>): Observed => {
+  const recent = isNews(ended) ? [...before.recent, ended].slice(-recentMax) : before.recent
+  const next = { ...before, runningSinceMs: null, last: ended, recent }
+  return Exit.isFailure(exit)
+    ? { ...next, failures: before.failures + 1, error: errorOf(exit.cause) }
+    : {
+      ...next,
+      passed: { startedMs: ended.startedMs, endedMs: ended.endedMs, outcome: ended.outcome },
+      failures: 0,
+      error: null,
+      paused: ended.outcome === "not-due" ? before.paused : exit.value.paused
+    }
+}
+
+/** As in `vaivem.runs`. */
+const isNews = ({ outcome }: EndedCycle): boolean => outcome === "moved" || outcome === "failed"
+
+/** What is pending of a table that waits for a person grows, although nothing moves. */
+const waits = (exit: Exit.Exit<CycleReport, SyncError>): boolean =>
+  Exit.isSuccess(exit) && (exit.value.paused.length > 0 || exit.value.quarantined > 0)
+
+/** A defect's own words may hold anything: they are in the log. */
+const errorOf = (cause: Cause.Cause<SyncError>): NonNullable<Observed["error"]> =>
+  Option.match(Cause.failureOption(cause), {
+    onNone: () => ({ message: "A defect of vaivem ended the cycle: see the log.", side: null }),
+    onSome: (error) => ({ message: error.message, side: "side" in error ? error.side ?? null : null })
+  })
+
+const nothingMoved: Moved = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }
+
+/** Counting the rows of big tables takes its time: looking takes a twentieth of it at most. */
+const restAfter = 20
+/** Clocks drift, and what the rolling proof proved grows, while nothing moves. */
+const anywayAfterMs = 3_600_000

@@ -1,0 +1,250 @@
+import { FetchHttpClient, HttpApiClient, HttpClient, HttpClientRequest } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Chunk, Deferred, Effect, Exit, Fiber, Logger, LogLevel, Redacted, Ref, Scope, TestClock } from "effect"
+import * as Http from "node:http"
+import type { HttpAddress } from "../../src/domain/HttpAddress.ts"
+import { Unavailable } from "../../src/domain/SyncError.ts"
+import { Api } from "../../src/http/Api.ts"
+import { serve } from "../../src/http/serve.ts"
+import { makeCycle } from "../../src/programs/cycle.ts"
+import { makeObserver, Observer } from "../../src/programs/Observer.ts"
+import type { MemoryTable } from "../../src/services/memory/MemoryTable.ts"
+import { parseExposition } from "../support/exposition.ts"
+import { makePair, perfis, perfisTable, profile } from "../support/MemoryPair.ts"
+
+const token = "um-segredo-de-teste-1234"
+
+/** A server over two memory databases, and a service whose cycles this test runs. */
+const start = Effect.fnUntraced(function*(
+  address: Partial<HttpAddress> = {},
+  tables: ReadonlyArray<MemoryTable> = [perfisTable]
+) {
+  const pair = yield* makePair({ replit: tables, external: tables })
+  const observer = yield* makeObserver
+  const layer = pair.layer({ tables: tables.map(({ name }) => name) })
+  const url = yield* serve({ host: "127.0.0.1", port: 0, token: null, ...address }, "1.2.3").pipe(
+    Effect.provideService(Observer, observer),
+    Effect.provide(layer)
+  )
+  const cycle = observer.watch(yield* makeCycle)
+  const run = cycle({ retryFor: 0, lease: "wait", notBefore: 0 }).pipe(
+    Effect.tap(observer.look),
+    Effect.provide(layer),
+    quietly
+  )
+  const client = (bearer?: string) =>
+    HttpApiClient.make(Api, {
+      baseUrl: url,
+      transformClient: (client) =>
+        bearer === undefined ? client : HttpClient.mapRequest(client, HttpClientRequest.bearerToken(bearer))
+    }).pipe(Effect.provide(FetchHttpClient.layer))
+  return { ...pair, observer, url, run, client, layer }
+})
+
+const quietly = Logger.withMinimumLogLevel(LogLevel.None)
+
+/** A request by hand, for what no client sends. */
+const ask = (url: string, options: Http.RequestOptions = {}) =>
+  Effect.async<{ readonly status: number; readonly headers: Http.IncomingHttpHeaders; readonly body: string }>(
+    (resume) => {
+      const request = Http.request(url, { agent: false, ...options }, (response) => {
+        let body = ""
+        response.setEncoding("utf8").on("data", (text: string) => body += text)
+        response.on(
+          "end",
+          () => resume(Effect.succeed({ status: response.statusCode!, headers: response.headers, body }))
+        )
+      })
+      request.on("error", (error) => resume(Effect.die(error)))
+      request.end()
+    }
+  )
+
+/** Returns when something waits for the test's clock. */
+const sleeping = Effect.repeat(Effect.zipRight(Effect.yieldNow(), TestClock.sleeps()), { until: Chunk.isNonEmpty })
+
+describe("the HTTP server", () => {
+  it.scopedLive("says that it is alive, and that it is ready once a cycle got through", () =>
+    Effect.gen(function*() {
+      const { client, run } = yield* start()
+      const { health, ready } = (yield* client()).watching
+      assert.deepStrictEqual(yield* health({}), { status: "alive" })
+      const early = yield* Effect.flip(ready({}))
+      assert.strictEqual(early._tag, "NotReady")
+      assert.include(early, { ready: false, role: null, lastCycleAgeMs: null, reason: "The first cycle is under way." })
+      yield* run
+      assert.include(yield* ready({}), { ready: true, role: "active", reason: "Cycles get through." })
+    }))
+
+  it.scopedLive("tells measures that a strict reader takes, of tables named as they like", () =>
+    Effect.gen(function*() {
+      const odd = { ...perfisTable, name: { schema: "public", name: "a \"b\"\\\nc" } }
+      const { client, run, servers } = yield* start({}, [perfisTable, odd])
+      const { metrics } = (yield* client()).measures
+      yield* servers.replit.app.insert(perfis, profile("ana", "Ana"))
+      yield* run
+      yield* servers.external.app.insert(odd.name, profile("bia", "Bia"))
+      yield* servers.external.app.insert(perfis, profile("caio", "Caio"))
+      const families = parseExposition(yield* metrics({}))
+      const samples = (name: string) => families.find((family) => family.name === name)?.samples ?? []
+      const of = (name: string, labels: Readonly<Record<string, string>> = {}) =>
+        samples(name).find((it) => Object.entries(labels).every(([label, value]) => it.labels[label] === value))?.value
+      assert.strictEqual(of("vaivem_info", { version: "1.2.3" }), 1)
+      assert.strictEqual(of("vaivem_table_rows", { table: "perfis", side: "external" }), 1)
+      assert.strictEqual(of("vaivem_pending_rows", { table: "perfis", from: "replit" }), 0)
+      assert.strictEqual(of("vaivem_database_up", { side: "external" }), 1)
+      assert.isAtLeast(of("vaivem_rows_total", { from: "replit", operation: "inserted" })!, 1)
+      assert.isAtLeast(of("vaivem_cycles_total", { outcome: "moved" })!, 1)
+      assert.isBelow(of("vaivem_lag_seconds", { from: "external" })!, 20)
+      const names = new Set(samples("vaivem_table_rows").map(({ labels }) => labels["table"]))
+      assert.deepStrictEqual([...names], ["perfis", "\"a \"\"b\"\"\\\nc\""])
+      for (const { name } of families) {
+        assert.match(name, /_(seconds|rows|total|conflicts|up|running|failures|waits|info)$/)
+      }
+    }))
+
+  it.scopedLive("asks no database for whoever asks it", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* makePair()
+      const asked = yield* Ref.make(0)
+      const counting = <A extends object>(database: A): A =>
+        new Proxy(database, {
+          get: (target, name) => {
+            const value: unknown = Reflect.get(target, name)
+            return Effect.isEffect(value) && name !== "traffic"
+              ? Effect.zipRight(Ref.update(asked, (n) => n + 1), value as Effect.Effect<unknown>)
+              : value
+          }
+        })
+      const observer = yield* makeObserver
+      const watched = layer({}, {
+        replit: counting(servers.replit.connect()),
+        external: counting(servers.external.connect())
+      })
+      const url = yield* serve({ host: "127.0.0.1", port: 0, token: null }, "1.2.3").pipe(
+        Effect.provideService(Observer, observer),
+        Effect.provide(watched)
+      )
+      const cycle = observer.watch(yield* makeCycle)
+      yield* cycle({ retryFor: 0, lease: "wait", notBefore: 0 }).pipe(
+        Effect.tap(observer.look),
+        Effect.provide(watched),
+        quietly
+      )
+      const before = yield* Ref.get(asked)
+      assert.isAbove(before, 0)
+      for (const path of ["metrics", "ready", "health"]) {
+        assert.strictEqual((yield* ask(url + path)).status, 200)
+      }
+      assert.strictEqual(yield* Ref.get(asked), before)
+    }))
+
+  it.scopedLive("is ready no more when cycles fail, and says which database is down", () =>
+    Effect.gen(function*() {
+      const { client, observer } = yield* start()
+      const down = new Unavailable({ side: "external", sqlState: null, slow: false, message: "External is away." })
+      const failing = observer.watch(() => Effect.fail(down))({ retryFor: 0, lease: "skip", notBefore: 0 })
+      const { layer } = yield* makePair()
+      yield* Effect.exit(Effect.provide(failing, layer()))
+      const { measures: { metrics }, watching: { ready } } = yield* client()
+      assert.strictEqual((yield* Effect.flip(ready({})))._tag, "NotReady")
+      const text = yield* metrics({})
+      assert.include(text, "vaivem_database_up{side=\"external\"} 0\n")
+      assert.notInclude(text, "vaivem_database_up{side=\"replit\"}")
+      assert.include(text, "vaivem_cycle_failures 1\n")
+    }))
+
+  it.scopedLive("says what it doesn't know, and sends what a browser needs to be careful", () =>
+    Effect.gen(function*() {
+      const { url } = yield* start()
+      const missing = yield* ask(`${url}nada`)
+      assert.strictEqual(missing.status, 404)
+      assert.strictEqual((yield* ask(`${url}health`, { method: "DELETE" })).status, 404)
+      for (const { headers } of [missing, yield* ask(`${url}health`)]) {
+        assert.match(String(headers["content-security-policy"]), /^default-src 'none'; script-src 'self';/)
+        assert.strictEqual(headers["x-content-type-options"], "nosniff")
+        assert.strictEqual(headers["cache-control"], "no-store")
+      }
+    }))
+
+  it.scopedLive("answers under this machine's own names only, where no token is set", () =>
+    Effect.gen(function*() {
+      const { url } = yield* start()
+      for (const host of ["localhost", "127.0.0.1:99", "[::1]:80"]) {
+        assert.strictEqual((yield* ask(`${url}metrics`, { headers: { host } })).status, 200, host)
+      }
+      for (const host of ["example.com", "127.0.0.1.example.com", "example.com:80", "localhost.example.com"]) {
+        assert.strictEqual((yield* ask(`${url}metrics`, { headers: { host } })).status, 421, host)
+      }
+    }))
+
+  it.scopedLive("wants the token where one is set, but not to say that it is alive", () =>
+    Effect.gen(function*() {
+      const { client, url } = yield* start({ token: Redacted.make(token) })
+      assert.strictEqual((yield* Effect.flip((yield* client()).measures.metrics({})))._tag, "Unauthorized")
+      assert.strictEqual((yield* Effect.flip((yield* client(`${token}x`)).measures.metrics({})))._tag, "Unauthorized")
+      assert.include(yield* (yield* client(token)).measures.metrics({}), "vaivem_info")
+      assert.deepStrictEqual(yield* (yield* client()).watching.health({}), { status: "alive" })
+      assert.strictEqual((yield* ask(`${url}metrics`, { headers: { host: "example.com" } })).status, 401)
+    }))
+
+  it.scopedLive("looks at no token of an address that showed ten wrong ones", () =>
+    Effect.gen(function*() {
+      const { client } = yield* start({ token: Redacted.make(token) })
+      for (let n = 0; n < 10; n++) {
+        assert.strictEqual(
+          (yield* Effect.flip((yield* client(`errado-${n}`)).measures.metrics({})))._tag,
+          "Unauthorized"
+        )
+      }
+      const error = yield* Effect.flip((yield* client(token)).measures.metrics({}))
+      assert.strictEqual(error._tag, "TooManyFailures")
+      assert.deepStrictEqual(yield* (yield* client()).watching.health({}), { status: "alive" })
+    }))
+
+  it.scoped("waits for a port that somebody has", () =>
+    Effect.gen(function*() {
+      const taken = yield* Scope.make()
+      const first = yield* start().pipe(Effect.provideService(Scope.Scope, taken))
+      const second = yield* Effect.fork(start({ port: Number(new URL(first.url).port) }))
+      yield* sleeping
+      yield* Scope.close(taken, Exit.void)
+      yield* TestClock.adjust("500 millis")
+      assert.strictEqual((yield* Fiber.join(second)).url, first.url)
+    }))
+
+  it.scoped("says so when the port stays taken, longer than a copy takes that is being stopped", () =>
+    Effect.gen(function*() {
+      const first = yield* start()
+      const second = yield* Effect.fork(start({ port: Number(new URL(first.url).port) }))
+      for (let n = 0; n < 20; n++) yield* Effect.zipRight(sleeping, TestClock.adjust("500 millis"))
+      assert.isTrue((yield* Fiber.poll(second))._tag === "None")
+      yield* Effect.forkScoped(Effect.forever(Effect.zipRight(sleeping, TestClock.adjust("500 millis"))))
+      const error = yield* Effect.flip(Fiber.join(second))
+      assert.strictEqual(error._tag, "WorldRefused")
+      assert.match(error.message, /^SYNC_HTTP_PORT: port \d+ of 127\.0\.0\.1 is in use by another program/)
+    }))
+
+  it.scopedLive("refuses an address that isn't this machine's, with a sentence", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(start({ host: "192.0.2.1", token: Redacted.make(token) }))
+      assert.strictEqual(error._tag, "ActionNeeded")
+      assert.include(error.message, "SYNC_HTTP_HOST: 192.0.2.1 is no address of this machine")
+    }))
+
+  it.live("ends at once, whoever is connected", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { url } = yield* start().pipe(Effect.provideService(Scope.Scope, scope))
+      const [opened, cut] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const agent = new Http.Agent({ keepAlive: true })
+      const request = Http.request(`${url}health`, { agent, method: "POST" })
+      request.on("socket", (socket) => socket.on("connect", () => Deferred.unsafeDone(opened, Effect.void)))
+      request.on("error", () => Deferred.unsafeDone(cut, Effect.void))
+      // Half a request: its server would wait for the rest.
+      request.write("x")
+      yield* Deferred.await(opened)
+      yield* Scope.close(scope, Exit.void).pipe(Effect.timeoutFail({ duration: "2 seconds", onTimeout: () => "late" }))
+      yield* Deferred.await(cut)
+    }))
+})

@@ -1,0 +1,84 @@
+/** The built service over HTTP: while it works, and how it ends. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schedule } from "effect"
+import * as Net from "node:net"
+import { vi } from "vitest"
+import { parseExposition } from "../support/exposition.ts"
+import { settings, start } from "../support/Program.ts"
+import { freshPair, query } from "../support/TestPostgres.ts"
+
+// Every start of the program takes a second, and several on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
+
+const token = "um-segredo-de-teste-1234"
+
+/** A port that nobody has, for the moment. */
+const freePort = Effect.async<number>((resume) => {
+  const server = Net.createServer().listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as Net.AddressInfo
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+const get = (url: string, headers: Readonly<Record<string, string>> = {}) =>
+  Effect.tryPromise(async () => {
+    const response = await fetch(url, { headers })
+    return { status: response.status, body: await response.text() }
+  })
+
+describe("the service over HTTP", () => {
+  it.scopedLive("tells what its cycles did, and ends in order while somebody listens", () =>
+    Effect.gen(function*() {
+      const urls = yield* freshPair
+      for (const url of [urls.replit, urls.external]) {
+        yield* query(url, "create table perfis (id text primary key, nome text, updated_at timestamptz)")
+      }
+      yield* query(urls.replit, "insert into perfis values ('ana', 'Ana', now())")
+      const port = yield* freePort
+      const env = { ...settings(urls), SYNC_HTTP_PORT: String(port), SYNC_HTTP_TOKEN: token }
+      const program = yield* start([], { env })
+      const out = yield* program.says(/Replit → external: 1 inserted/)
+      assert.include(out, `HTTP: http://127.0.0.1:${port}/metrics`)
+      assert.notInclude(out, token)
+      const at = `http://127.0.0.1:${port}/`
+      assert.strictEqual((yield* get(`${at}ready`)).status, 200)
+      assert.strictEqual((yield* get(`${at}metrics`)).status, 401)
+      const measured = get(`${at}metrics`, { authorization: `Bearer ${token}` })
+      // Both databases are looked at after the cycle.
+      yield* Effect.repeat(measured, {
+        until: ({ body }) => body.includes("vaivem_table_rows"),
+        schedule: Schedule.spaced("50 millis")
+      })
+      const { body } = yield* measured
+      const rows = parseExposition(body).find(({ name }) => name === "vaivem_table_rows")
+      assert.deepStrictEqual(rows?.samples.map(({ labels, value }) => [labels["side"], value]), [
+        ["replit", 1],
+        ["external", 1]
+      ])
+      // A connection that says nothing.
+      yield* Effect.acquireRelease(
+        Effect.async<Net.Socket>((resume) => {
+          const socket = Net.connect(port, "127.0.0.1", () => resume(Effect.succeed(socket)))
+          socket.on("error", () => socket.destroy())
+        }),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      yield* program.signal("SIGTERM")
+      const { code, err } = yield* program.ended.pipe(Effect.timeout("5 seconds"))
+      assert.strictEqual(code, 0)
+      assert.notInclude(err, token)
+    }))
+
+  it.scopedLive("refuses an address that others can reach without a token", () =>
+    Effect.gen(function*() {
+      const urls = { DATABASE_URL: "postgresql://u:p@127.0.0.1:1/a", EXTERNAL_DB_URL: "postgresql://u:p@127.0.0.1:1/b" }
+      const program = yield* start([], { env: { ...urls, SYNC_HTTP_PORT: "9187", SYNC_HTTP_HOST: "0.0.0.0" } })
+      const { code, err, out } = yield* program.ended
+      assert.strictEqual(code, 2)
+      assert.strictEqual(out, "")
+      assert.match(
+        err,
+        /^SYNC_HTTP_HOST: 0\.0\.0\.0 can be reached from other machines, so SYNC_HTTP_TOKEN must be set/
+      )
+    }))
+})
