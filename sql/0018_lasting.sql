@@ -44,7 +44,7 @@ $fn$;
 create function vaivem.fold(p_queue regclass, p_written bigint) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '10ms'
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $fn$
--- If the queue is abandoned, looks at some of its pages, three rows or so for each one that was just written, and deletes the
+-- If the queue is abandoned, looks at some of its pages, five rows or so for each one that was just written, and deletes the
 -- changes there that a newer one of the same key stands for. Where it looks is left to chance, so nothing must be noted that
 -- two of the app's transactions could wait for; what another one deletes just now is passed over. The newest change of a
 -- key stays, with the latest time, and so does the one that knows the old key of a changed one. Whatever happens, the app's
@@ -82,7 +82,7 @@ begin
     p_queue, vaivem.key_list('n.%1$I %3$s p.%1$I', keys, vaivem.key_operators(p_queue, keys), ' and '));
   for step in 1 .. (p_written + 255) / 256 loop
     page := floor(random() * pages);
-    execute statement using format('(%s,0)', page)::tid, format('(%s,0)', page + 8)::tid;
+    execute statement using format('(%s,0)', page)::tid, format('(%s,0)', page + 16)::tid;
     get diagnostics deleted = row_count;
     folded := folded + deleted;
     exit when clock_timestamp() > started + interval '1 second';
@@ -189,8 +189,8 @@ declare
   path integer;
   in_sync boolean;
   merging boolean;
-  next_bounce smallint := 0;
-  rekeyed boolean := false;
+  next_bounce smallint;
+  rekeyed boolean;
   nested text;
   written bigint;
 begin
@@ -248,6 +248,7 @@ begin
   -- What the merge itself writes is in its stage, and comes from no deeper than one trigger. Everything else in that
   -- transaction, a cascade's deletes and a user trigger's writes, is an ordinary change.
   merging := in_sync and pg_trigger_depth() = 1 and current_setting('vaivem.applying', true) = {table};
+  next_bounce := 0;
   if in_sync then
     next_bounce := 1 + coalesce(nullif(current_setting('vaivem.bounces', true), ''), '0')::smallint;
   end if;
@@ -255,6 +256,7 @@ begin
   -- loops then took over 10 minutes instead of a second. As a setting of the function it cost every write 4 µs.
   nested := current_setting('enable_nestloop');
   perform set_config('enable_nestloop', 'off', true);
+  rekeyed := false;
   if tg_op = 'UPDATE' then
     rekeyed := exists (select from old_rows o where not exists (select from new_rows r where {o_is_r}));
   end if;

@@ -162,8 +162,8 @@ const sideCheck = (
         : []),
       ...(neglect?.abandoned === true
         ? [
-          `Nobody has read the changes here since ${neglect.since}, so only the newest one of each row is kept from now on. Start `
-          + "the service, or remove what it installed: `teardown`."
+          `Nobody has read the changes here since ${neglect.since}, so only the newest one of each row is kept from now on. `
+          + "Start the service, or remove what it installed: `teardown`."
         ]
         : []),
       ...captured.map(display).filter((name) => !meant.has(name)).map(sentence)

@@ -226,7 +226,7 @@ const underLease = Effect.fn("underLease")(function*(
   const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
   const kept = {
     historyMs: Duration.toMillis(config.retention),
-    conflictsMs: Duration.toMillis(config.conflictRetention)
+    conflictsMs: Duration.toMillis(config.keepConflicts)
   }
   yield* onBoth((database) =>
     database.purge(through, kept, database.side === "external" ? renewals?.announced : undefined)

@@ -54,8 +54,8 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly batchRowsMax: number
   /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
   readonly retention: Duration.Duration
-  /** How long conflicts are kept, restored or not, at most 36,500 days. `SYNC_CONFLICT_RETENTION`, default 90 days. */
-  readonly conflictRetention: Duration.Duration
+  /** How long conflicts are kept, restored or not, at most 36,500 days. `SYNC_KEEP_CONFLICTS`, default 90 days. */
+  readonly keepConflicts: Duration.Duration
   /**
    * Unread for so long, a queue counts as abandoned: capture folds it to one change a key. At least 1 hour, or null, which
    * is never. `SYNC_ABANDONED_AFTER`, default 30 days.
@@ -123,7 +123,7 @@ export interface Settings {
   readonly live?: boolean | undefined
   readonly batchRowsMax?: number | undefined
   readonly retention?: Duration.DurationInput | undefined
-  readonly conflictRetention?: Duration.DurationInput | undefined
+  readonly keepConflicts?: Duration.DurationInput | undefined
   readonly abandonedAfter?: Duration.DurationInput | null | undefined
   readonly queueMax?: number | null | undefined
   readonly retryFor?: Duration.DurationInput | undefined
@@ -157,7 +157,7 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     listensTo: listensTo(settings),
     batchRowsMax: settings.batchRowsMax ?? 25_000,
     retention: Duration.decode(settings.retention ?? "7 days"),
-    conflictRetention: Duration.decode(settings.conflictRetention ?? "90 days"),
+    keepConflicts: Duration.decode(settings.keepConflicts ?? "90 days"),
     abandonedAfter: settings.abandonedAfter === null ? null : Duration.decode(settings.abandonedAfter ?? "30 days"),
     queueMax: settings.queueMax === undefined ? 1_000_000_000 : settings.queueMax,
     retryFor: Duration.decode(settings.retryFor ?? "60 seconds"),
@@ -210,7 +210,7 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     live: optional(env, "SYNC_LIVE", (text) => live(text, env.get("SYNC_SCHEDULE"))),
     batchRowsMax: optional(env, "SYNC_BATCH_ROWS_MAX", rows),
     retention: optional(env, "SYNC_RETENTION", retention),
-    conflictRetention: optional(env, "SYNC_CONFLICT_RETENTION", conflictRetention),
+    keepConflicts: optional(env, "SYNC_KEEP_CONFLICTS", keepConflicts),
     abandonedAfter: optional(env, "SYNC_ABANDONED_AFTER", abandonedAfter),
     queueMax: optional(env, "SYNC_QUEUE_MAX", queueMax),
     retryFor: optional(env, "SYNC_RETRY_FOR", retryFor),
@@ -248,7 +248,7 @@ const variables = [
   "SYNC_LIVE",
   "SYNC_BATCH_ROWS_MAX",
   "SYNC_RETENTION",
-  "SYNC_CONFLICT_RETENTION",
+  "SYNC_KEEP_CONFLICTS",
   "SYNC_ABANDONED_AFTER",
   "SYNC_QUEUE_MAX",
   "SYNC_RETRY_FOR",
@@ -399,7 +399,7 @@ const abandonedAfter = (text: string): Either.Either<Duration.Duration | null, s
     )
   )
 
-const conflictRetention = (text: string): Either.Either<Duration.Duration, string> =>
+const keepConflicts = (text: string): Either.Either<Duration.Duration, string> =>
   duration(text, "90 days").pipe(
     Either.filterOrLeft(
       (value) => Duration.between(value, { minimum: "1 day", maximum: "36500 days" }),

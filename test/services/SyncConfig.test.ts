@@ -64,6 +64,9 @@ describe("the settings", () => {
       assert.strictEqual(Duration.toMinutes(config.interval), 5)
       assert.strictEqual(config.batchRowsMax, 25_000)
       assert.strictEqual(Duration.toDays(config.retention), 7)
+      assert.strictEqual(Duration.toDays(config.keepConflicts), 90)
+      assert.strictEqual(Duration.toDays(config.abandonedAfter ?? 0), 30)
+      assert.strictEqual(config.queueMax, 1_000_000_000)
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["auto", true, true])
     }))
 
@@ -77,6 +80,9 @@ describe("the settings", () => {
         SYNC_INTERVAL: " 90 Seconds ",
         SYNC_BATCH_ROWS_MAX: "1000000",
         SYNC_RETENTION: "0",
+        SYNC_KEEP_CONFLICTS: "1 day",
+        SYNC_ABANDONED_AFTER: "never",
+        SYNC_QUEUE_MAX: "never",
         SYNC_LOG_FORMAT: "JSON",
         SYNC_AUTO_SETUP: "false",
         SYNC_TOUCH: "No",
@@ -90,6 +96,9 @@ describe("the settings", () => {
       assert.strictEqual(Duration.toSeconds(config.interval), 90)
       assert.strictEqual(config.batchRowsMax, 1_000_000)
       assert.strictEqual(Duration.toMillis(config.retention), 0)
+      assert.strictEqual(Duration.toDays(config.keepConflicts), 1)
+      assert.isNull(config.abandonedAfter)
+      assert.isNull(config.queueMax)
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["json", false, false])
     }))
 
@@ -201,6 +210,10 @@ describe("a setting that is wrong", () => {
     [{ SYNC_BATCH_ROWS_MAX: "0" }, "SYNC_BATCH_ROWS_MAX: 0 is no whole number from 1 to 1000000."],
     [{ SYNC_BATCH_ROWS_MAX: "1000001" }, "SYNC_BATCH_ROWS_MAX: 1000001 is no whole"],
     [{ SYNC_BATCH_ROWS_MAX: "1e3" }, "SYNC_BATCH_ROWS_MAX: 1e3 is no whole"],
+    [{ SYNC_KEEP_CONFLICTS: "0" }, "SYNC_KEEP_CONFLICTS: 0 is no duration"],
+    [{ SYNC_KEEP_CONFLICTS: "1 hour" }, "SYNC_KEEP_CONFLICTS: 1 hour is out of range"],
+    [{ SYNC_ABANDONED_AFTER: "5 minutes" }, "SYNC_ABANDONED_AFTER: 5 minutes is out of range"],
+    [{ SYNC_QUEUE_MAX: "1 kB" }, "SYNC_QUEUE_MAX: 1 kB is neither never nor a size of 1 MB or more"],
     [{ SYNC_RETENTION: "-1 day" }, "SYNC_RETENTION: -1 day is negative."],
     [{ SYNC_RETENTION: "7" }, "SYNC_RETENTION: 7 is no duration"],
     [{ SYNC_RETENTION: "9999999 weeks" }, "SYNC_RETENTION: 9999999 weeks is out of range"],
