@@ -44,8 +44,12 @@ export interface PgSession {
   ) => Effect.Effect<ReadonlyArray<A>, SyncError>
   /** One statement on a connection of its own, or in the current `transaction`. */
   readonly query: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
+  /** The same for a statement that no search_path can mislead, which saves a new connection a round trip; see `pin`. */
+  readonly ask: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
   /** A connection of its own for the scope, outside any transaction: for advisory locks that live as long. */
   readonly reserve: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
+  /** The same for statements as those of `ask`. */
+  readonly reserveToAsk: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
   /** The same outside the pool, with LISTEN. */
   readonly listen: (channel: string) => Effect.Effect<Listening, SyncError, Scope.Scope>
   /** What went over the network on all connections so far, set-up and TLS included. */
@@ -136,6 +140,7 @@ export const make = Effect.fn("PgSession.make")(function*(
     yield* Effect.addFinalizer(() => rollBack(client))
     yield* onClient(client, sort(options)).script([
       `begin isolation level ${options?.isolation ?? "read committed"}`,
+      ...(options?.searchPath === "theirs" ? ["set local search_path to default"] : []),
       pinned(options),
       ...(options?.fenced === "first" ? fence() : []),
       ...(options?.script ?? [])
@@ -144,13 +149,20 @@ export const make = Effect.fn("PgSession.make")(function*(
     return { client, transaction: transactionOn(client, sort(options), sort(options, true), atCommit) }
   })
 
-  const acquirer: Connection.Acquirer = Effect.flatMap(
-    Effect.serviceOption(CurrentTransaction),
-    Option.match({
-      onNone: () => acquire().pipe(Effect.map(connectionOf), Effect.mapError(toSqlError)),
-      onSome: (client) => Effect.succeed(connectionOf(client))
-    })
-  )
+  const acquirerBy = (own: Effect.Effect<Client, SyncError, Scope.Scope>): Connection.Acquirer =>
+    Effect.flatMap(
+      Effect.serviceOption(CurrentTransaction),
+      Option.match({
+        onNone: () => own.pipe(Effect.map(connectionOf), Effect.mapError(toSqlError)),
+        onSome: (client) => Effect.succeed(connectionOf(client))
+      })
+    )
+  const acquirePinned = Effect.tap(acquire(), (client) => pin(client, sort(undefined)))
+  const acquirer = acquirerBy(acquirePinned)
+  const queryBy = (by: Connection.Acquirer): PgSession["query"] => (text, values = []) =>
+    Effect.scoped(Effect.flatMap(by, (connection) => connection.execute(text, values, undefined))).pipe(
+      Effect.mapError(sort(undefined))
+    )
 
   const session: PgSession = {
     side: target.side,
@@ -165,11 +177,10 @@ export const make = Effect.fn("PgSession.make")(function*(
       })),
     sql: Statement.make(acquirer, PgClient.makeCompiler(), [["db.side", target.side]], undefined),
     run: (statement) => Effect.mapError(statement, sort(undefined)),
-    query: (text, values = []) =>
-      Effect.scoped(Effect.flatMap(acquirer, (connection) => connection.execute(text, values, undefined))).pipe(
-        Effect.mapError(sort(undefined))
-      ),
-    reserve: Effect.map(acquire(), (client) => onClient(client, sort(undefined)).query),
+    query: queryBy(acquirer),
+    ask: queryBy(acquirerBy(acquire())),
+    reserve: Effect.map(acquirePinned, (client) => onClient(client, sort(undefined)).query),
+    reserveToAsk: Effect.map(acquire(), (client) => onClient(client, sort(undefined)).query),
     listen: (channel) => listen(target, meter, sort(undefined), channel),
     traffic: Effect.sync(meter.total),
     disconnect: Effect.suspend(() => {
@@ -217,6 +228,21 @@ const pinned = (options: BeginOptions | undefined): string => {
     )
   }`
 }
+
+/**
+ * Outside transactions, too, a name means what PostgreSQL means by it. On the role's own search_path a function or an operator that
+ * somebody made in `public` goes before PostgreSQL's where it fits the types better, and would run with our rights: seen with
+ * `hashtextextended('…', 0)`, whose second argument is a bigint.
+ */
+const pin = (client: Client, sort: Sort) =>
+  isPinned.has(client.pg)
+    ? Effect.void
+    : Effect.tap(
+      onClient(client, sort).query("set search_path = pg_catalog"),
+      () => Effect.sync(() => isPinned.add(client.pg))
+    )
+
+const isPinned = new WeakSet<Pg.ClientBase>()
 
 /** A connection that knows whether it may be used again. */
 interface Client {
