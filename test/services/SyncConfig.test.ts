@@ -250,17 +250,17 @@ describe(".env.sync", () => {
     }))
 
   const passwords: ReadonlyArray<readonly [line: string, password: string]> = [
-    ["EXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
-    ["EXTERNAL_DB_URL = postgres://u:sec@h/d  # Neon", "sec"],
-    ["export EXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
-    ["EXTERNAL_DB_URL=\"postgres://u:sec@h/d\" # Neon", "sec"],
-    ["EXTERNAL_DB_URL='postgres://u:s#c@h/d'", "s#c"],
-    ["EXTERNAL_DB_URL=postgres://u:s#c@h/d # Neon", "s#c"],
-    ["EXTERNAL_DB_URL=postgres://u:s#'c@h/d", "s#'c"],
-    ["EXTERNAL_DB_URL=postgres://u:s$c$d${e}@h/d", "s$c$d${e}"],
-    ["EXTERNAL_DB_URL=\"postgres://u:s$c@h/d\"", "s$c"],
-    ["# EXTERNAL_DB_URL=postgres://u:old@h/d\nEXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
-    ["\uFEFFEXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"]
+    ["EXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"],
+    ["EXTERNAL_DB_URL = postgres://u:sec@localhost/d  # Neon", "sec"],
+    ["export EXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"],
+    ["EXTERNAL_DB_URL=\"postgres://u:sec@localhost/d\" # Neon", "sec"],
+    ["EXTERNAL_DB_URL='postgres://u:s#c@localhost/d'", "s#c"],
+    ["EXTERNAL_DB_URL=postgres://u:s#c@localhost/d # Neon", "s#c"],
+    ["EXTERNAL_DB_URL=postgres://u:s#'c@localhost/d", "s#'c"],
+    ["EXTERNAL_DB_URL=postgres://u:s$c$d${e}@localhost/d", "s$c$d${e}"],
+    ["EXTERNAL_DB_URL=\"postgres://u:s$c@localhost/d\"", "s$c"],
+    ["# EXTERNAL_DB_URL=postgres://u:old@localhost/d\nEXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"],
+    ["\uFEFFEXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"]
   ]
   for (const [line, password] of passwords) {
     it.effect(`takes the value as it is meant: ${JSON.stringify(line)}`, () =>

@@ -38,7 +38,8 @@ export const make = (
         }
            vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
            vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens, (
-             select floor(extract(epoch from clock_timestamp() - p.finished_at) * 1000::numeric)::bigint from vaivem.pairs p) as ago_ms`,
+             select floor(extract(epoch from clock_timestamp() - p.finished_at) * 1000::numeric)::bigint
+             from vaivem.pairs p) as ago_ms`,
         [
           tables.map(({ schema }) => schema),
           tables.map(({ name }) => name),

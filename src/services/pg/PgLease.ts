@@ -133,7 +133,7 @@ const beat = (query: Transaction["query"], session: PgSession): Effect.Effect<ne
   )
 
 const ended =
-  "The session that held the lease was ended, by another copy of vaivem or by a person: this one gives up what it had not committed."
+  "The session that held the lease was ended, by another copy of vaivem or by a person: what was not committed is given up."
 
 const silence = ({ side, target }: PgSession) =>
   new Unavailable({

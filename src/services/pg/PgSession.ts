@@ -230,9 +230,9 @@ const pinned = (options: BeginOptions | undefined): string => {
 }
 
 /**
- * Outside transactions, too, a name means what PostgreSQL means by it. On the role's own search_path a function or an operator that
- * somebody made in `public` goes before PostgreSQL's where it fits the types better, and would run with our rights: seen with
- * `hashtextextended('…', 0)`, whose second argument is a bigint.
+ * Outside transactions, too, a name means what PostgreSQL means by it. On the role's own search_path a function or an operator
+ * that somebody made in `public` goes before PostgreSQL's where it fits the types better, and would run with our rights: seen
+ * with `hashtextextended('…', 0)`, whose second argument is a bigint.
  */
 const pin = (client: Client, sort: Sort) =>
   isPinned.has(client.pg)
