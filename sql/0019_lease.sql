@@ -38,20 +38,20 @@ $fn$;
 
 create function vaivem.take_lease(p_silent_ms bigint) returns jsonb
 language plpgsql set search_path = pg_catalog, pg_temp as $fn$
--- For this session, if nobody has it. A holder says every two seconds that it is there, by a statement that names vaivem and the
+-- For this session, if nobody has it. A holder says every 1.5 s that it is there, by a statement that names vaivem and the
 -- lease; the session of one that has said nothing for p_silent_ms is ended, which a role may do with its own. A proxy between may
 -- answer the server's keepalives for a client that is long gone.
 declare
   key bigint := vaivem.lease_key();
   taken boolean := pg_try_advisory_lock(key);
 begin
-  if not taken and exists (
-    select pg_terminate_backend(a.pid) from pg_locks l join pg_stat_activity a using (pid)
+  if not taken and coalesce((
+    select bool_or(pg_terminate_backend(a.pid)) from pg_locks l join pg_stat_activity a using (pid)
     where l.locktype = 'advisory' and l.granted and l.objsubid = 1
       and l.classid = ((key >> 32) & 4294967295)::oid and l.objid = (key & 4294967295)::oid
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
       and a.query like '%vaivem.%lease%' and a.state_change < clock_timestamp() - p_silent_ms * interval '1 millisecond'
-      and pg_has_role(a.usesysid, 'MEMBER'))
+      and pg_has_role(a.usesysid, 'MEMBER')), false)
   then
     for i in 1 .. 20 loop
       taken := pg_try_advisory_lock(key);
@@ -86,5 +86,21 @@ begin
   where p_peer is null or p.epoch <= p_to;
   select p.epoch into raised from vaivem.pairs p;
   return raised;
+end
+$fn$;
+
+create function vaivem.close_doors() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $fn$
+-- Nobody but the role that installed us needs to call a function of ours. Functions of triggers can't be called, and do nothing on
+-- tables that are not theirs; PUBLIC keeps them, because whoever makes a partition of a captured table must be allowed to.
+declare
+  name regprocedure;
+begin
+  for name in
+    select p.oid from pg_proc p where p.pronamespace = 'vaivem'::regnamespace and p.prorettype <> 'trigger'::regtype
+      and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0))
+  loop
+    execute format('revoke execute on function %s from public', name);
+  end loop;
 end
 $fn$;

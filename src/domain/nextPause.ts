@@ -25,8 +25,8 @@ export const standbyPause = (
   { finishedAgoMs, isLeased }: { readonly isLeased: boolean; readonly finishedAgoMs: number | null }
 ): number => isLeased ? lookMs : Math.max(lookMs, intervalMs - (finishedAgoMs ?? 0) + graceMs)
 
-/** With the six seconds after which a silent holder has lost the lease, a copy takes over within ten. */
-const lookMs = 3_000
+/** With the five seconds after which a silent holder has lost the lease, a copy takes over within ten. */
+const lookMs = 2_000
 /** The other one is first, if it lives. */
 const graceMs = 5_000
 

@@ -170,7 +170,7 @@ export interface Changelog {
   /** The one question of an idle cycle: one round trip. */
   readonly ask: (question: Question) => Effect.Effect<Answer, SyncError>
   /**
-   * Takes the lease for the scope; null when somebody else has it. A holder that has shown no sign of life for six seconds has
+   * Takes the lease for the scope; null when somebody else has it. A holder that has shown no sign of life for five seconds has
    * lost it. Replit's side only.
    */
   readonly lease: Effect.Effect<Lease | null, SyncError, Scope.Scope>

@@ -184,7 +184,7 @@ layer(PgPair.layer, { excludeTestServices: true })("races and crashes", (it) => 
       const cycle = yield* Effect.fork(sync.cycle)
       yield* until(Effect.map(
         sync.replit.query(
-          "select from pg_stat_activity where application_name = 'vaivem' and query like '%pg_try_advisory_lock%'"
+          "select from pg_stat_activity where application_name = 'vaivem' and query like '%vaivem.take_lease%'"
         ),
         (rows) => rows.length > 0
       ))

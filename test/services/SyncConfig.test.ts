@@ -224,6 +224,7 @@ describe("a setting that is wrong", () => {
     [{ SYNC_LOG_FORMAT: "xml" }, "SYNC_LOG_FORMAT: xml is none of auto, pretty, logfmt, json."],
     [{ SYNC_AUTO_SETUP: "maybe" }, "SYNC_AUTO_SETUP: maybe is none of true, false"],
     [{ SYNC_BRAKE: "50" }, "SYNC_BRAKE: 50 is neither off nor a number of rows and a share, as in 50 rows, 20 %."],
+    [{ SYNC_ALLOW_PLAINTEXT: "ja" }, "SYNC_ALLOW_PLAINTEXT: ja is none of true, false"],
     [{ SYNC_TOUCH: "2" }, "SYNC_TOUCH: 2 is none of true, false"]
   ]
   for (const [variables, words] of wrong) {
@@ -262,17 +263,17 @@ describe(".env.sync", () => {
     }))
 
   const passwords: ReadonlyArray<readonly [line: string, password: string]> = [
-    ["EXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
-    ["EXTERNAL_DB_URL = postgres://u:sec@h/d  # Neon", "sec"],
-    ["export EXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
-    ["EXTERNAL_DB_URL=\"postgres://u:sec@h/d\" # Neon", "sec"],
-    ["EXTERNAL_DB_URL='postgres://u:s#c@h/d'", "s#c"],
-    ["EXTERNAL_DB_URL=postgres://u:s#c@h/d # Neon", "s#c"],
-    ["EXTERNAL_DB_URL=postgres://u:s#'c@h/d", "s#'c"],
-    ["EXTERNAL_DB_URL=postgres://u:s$c$d${e}@h/d", "s$c$d${e}"],
-    ["EXTERNAL_DB_URL=\"postgres://u:s$c@h/d\"", "s$c"],
-    ["# EXTERNAL_DB_URL=postgres://u:old@h/d\nEXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"],
-    ["\uFEFFEXTERNAL_DB_URL=postgres://u:sec@h/d", "sec"]
+    ["EXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"],
+    ["EXTERNAL_DB_URL = postgres://u:sec@localhost/d  # Neon", "sec"],
+    ["export EXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"],
+    ["EXTERNAL_DB_URL=\"postgres://u:sec@localhost/d\" # Neon", "sec"],
+    ["EXTERNAL_DB_URL='postgres://u:s#c@localhost/d'", "s#c"],
+    ["EXTERNAL_DB_URL=postgres://u:s#c@localhost/d # Neon", "s#c"],
+    ["EXTERNAL_DB_URL=postgres://u:s#'c@localhost/d", "s#'c"],
+    ["EXTERNAL_DB_URL=postgres://u:s$c$d${e}@localhost/d", "s$c$d${e}"],
+    ["EXTERNAL_DB_URL=\"postgres://u:s$c@localhost/d\"", "s$c"],
+    ["# EXTERNAL_DB_URL=postgres://u:old@localhost/d\nEXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"],
+    ["\uFEFFEXTERNAL_DB_URL=postgres://u:sec@localhost/d", "sec"]
   ]
   for (const [line, password] of passwords) {
     it.effect(`takes the value as it is meant: ${JSON.stringify(line)}`, () =>
@@ -311,6 +312,39 @@ describe(".env.sync", () => {
         "The settings file .env.sync can't be read: this user may not read it. Mend it or take it away."
       )
     }))
+})
+
+describe("a URL without TLS", () => {
+  const to = (host: string) => `postgres://u:sec@${host}/d?sslmode=disable`
+
+  it.effect("is accepted to this machine and to Replit's own network", () =>
+    Effect.gen(function*() {
+      for (const host of ["127.0.0.1", "127.9.9.9:5433", "localhost", "db.localhost", "[::1]", "helium"]) {
+        const { externalUrl } = yield* read({ ...urls, EXTERNAL_DB_URL: to(host) })
+        assert.isFalse(externalUrl.ssl)
+      }
+    }))
+
+  for (
+    const host of [
+      "db.example.com",
+      "10.0.0.7",
+      "db",
+      "127.0.0.1.example.com",
+      "localhost.example.com",
+      "helium.example.com"
+    ]
+  ) {
+    it.effect(`is refused to ${host}, unless SYNC_ALLOW_PLAINTEXT is true`, () =>
+      Effect.gen(function*() {
+        const message = yield* problem({ ...urls, EXTERNAL_DB_URL: to(host) })
+        assert.include(message, `EXTERNAL_DB_URL leads to ${host} without TLS`)
+        assert.include(message, "sslmode=verify-full")
+        assert.notInclude(message, "sec@")
+        const { externalUrl } = yield* read({ ...urls, EXTERNAL_DB_URL: to(host), SYNC_ALLOW_PLAINTEXT: "true" })
+        assert.isFalse(externalUrl.ssl)
+      }))
+  }
 })
 
 describe("sslrootcert", () => {

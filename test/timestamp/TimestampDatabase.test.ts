@@ -123,6 +123,10 @@ suite("TimestampDatabase", bare, ready, {
   "a table that one side describes can be created on the other": nothingIsMade,
   "a state that is known shortens the answer to what waits, and changes with capture, contract and tables":
     nothingIsMade,
+  "external's higher epoch stays, and Replit's is raised beyond it": "the epoch is Replit's: external keeps none",
+  "a pair's epoch is not written into another pair's database": "the epoch is Replit's: external keeps none",
+  "a holder that lost the lease without knowing neither applies nor acknowledges nor renews anything":
+    "the epoch is raised on Replit, and whoever takes over ends external's open transactions",
   "what the sync applies is not announced, what a cascade does then is": "nothing announces changes on external",
   "a split sequence goes on in its own steps, beyond what it gave before, and past rows of its own": nothingIsMade,
   "removing capture puts a split sequence back as it was, past all ids": nothingIsMade,

@@ -46,6 +46,7 @@ export const migrate = Effect.fn("migrate")(function*(session: PgSession, migrat
       yield* tx.script([text])
       yield* tx.query("insert into vaivem.migrations (version, name) values ($1, $2)", [version, name])
     }
+    yield* tx.query("select vaivem.close_doors()")
     yield* tx.commit()
   }))
 })

@@ -244,6 +244,8 @@ const listing = `
 interface WireShape {
   readonly kind: string | null
   readonly owned: boolean
+  /** Has triggers of ours, that this role installed. */
+  readonly captured: boolean
   readonly readable: boolean
   readonly writable: boolean
   readonly partition: boolean
@@ -333,15 +335,17 @@ const unfit = (session: PgSession, name: TableName, wire: WireShape, by: By): st
     return `Role ${session.target.user} may not read ${table} in ${where}. Run as its owner: GRANT SELECT ON ${table} TO `
       + `${session.target.user};`
   }
-  if (by === "writer" && !(wire.readable && wire.writable)) {
+  // Set up already by one that owned it then, it needs no more than its rows.
+  const isWriter = by === "writer" || (by === "owner" && !wire.owned && wire.captured)
+  if (isWriter && !(wire.readable && wire.writable)) {
     return `Role ${session.target.user} may not read and write ${table} in ${where}. Run as its owner: `
       + `GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO ${session.target.user};`
   }
-  if (by === "owner" && !wire.owned) {
+  if (by === "owner" && !wire.owned && !wire.captured) {
     return `Table ${table} in ${where} belongs to another role. Triggers need ownership: connect as its owner, or run as `
       + `its owner: ALTER TABLE ${table} OWNER TO ${session.target.user};`
   }
-  if (wire.hidden_rows && by === "writer" && !wire.owned) {
+  if (wire.hidden_rows && isWriter && !wire.owned) {
     return `Row-level security hides rows of ${table} in ${where} from role ${session.target.user}. Connect as a role with `
       + "BYPASSRLS, or as the table's owner."
   }
@@ -361,6 +365,8 @@ const inspection = `
   select jsonb_build_object(
     'kind', c.relkind,
     'owned', pg_has_role(c.relowner, 'USAGE'),
+    'captured', exists (select from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+      where g.tgrelid = c.oid and f.pronamespace = to_regnamespace('vaivem') and pg_has_role(f.proowner, 'USAGE')),
     'readable', has_schema_privilege(s.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT'),
     'writable', has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'UPDATE')
       and has_table_privilege(c.oid, 'DELETE'),

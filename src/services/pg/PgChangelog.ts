@@ -35,13 +35,15 @@ export const make = (
       const renewing = renewalValues(renewal)
       const reading = reads === undefined ? [] : [reads.afterMs, reads.queueMax]
       const from = 9 + spent.length + renewing.length
-      const rows = yield* session.query(
+      // Every function is named with its schema, and every other call and operator fits its types exactly.
+      const rows = yield* session.ask(
         `select ${spent.length === 0 ? "" : "vaivem.note_traffic($9::jsonb, $10::bigint), "}${
           renewal === undefined ? "" : `${renew(9 + spent.length)}, `
         }${reads === undefined ? "" : `vaivem.read_queues($${from}::bigint, $${from + 1}::bigint)::text as folded, `}
            vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
            vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens, (
-             select floor(extract(epoch from clock_timestamp() - p.finished_at) * 1000)::bigint from vaivem.pairs p) as ago_ms`,
+             select floor(extract(epoch from clock_timestamp() - p.finished_at) * 1000::numeric)::bigint
+             from vaivem.pairs p) as ago_ms`,
         [
           tables.map(({ schema }) => schema),
           tables.map(({ name }) => name),

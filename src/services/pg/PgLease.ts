@@ -2,8 +2,8 @@
  * The lease on PostgreSQL: a session's advisory lock on Replit's side, which goes with its connection, and the epoch by which
  * both sides refuse whoever lost it without knowing (`sql/0019_lease.sql`).
  *
- * A cut network ends nothing on a server for hours. So the holder shows a sign of life every two seconds, on the connection of
- * the lease, and whoever finds that one silent for six ends it. The holder gives itself up when no answer comes for five.
+ * A cut network ends nothing on a server for hours. So the holder shows a sign of life every second and a half, on the connection
+ * of the lease, and whoever finds that one silent for five ends it. The holder gives itself up when no answer comes for three.
  */
 import { Deferred, Effect, Exit, Random, type Scope } from "effect"
 import * as Os from "node:os"
@@ -24,7 +24,7 @@ export const make = Effect.fn("PgLease.make")(function*(session: PgSession, ledg
     const before = left
     left = null
     isSettled = false
-    const query = yield* session.reserve
+    const query = yield* session.reserveToAsk
     const found = yield* take(query)
     if (!found.taken) {
       left = before
@@ -43,7 +43,7 @@ export const make = Effect.fn("PgLease.make")(function*(session: PgSession, ledg
     const lost = yield* Deferred.make<never, SyncError>()
     // The connection goes back to the pool with the scope, and the lock must not go with it.
     yield* Effect.addFinalizer((exit) =>
-      query("select pg_advisory_unlock(hashtextextended('vaivem lease', 0)) as had").pipe(
+      query("select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('vaivem lease', 0)) as had").pipe(
         Effect.timeoutFail({ duration: silentMs, onTimeout: () => silence(session) }),
         Effect.match({
           onFailure: () => undefined,
@@ -100,7 +100,7 @@ const take = (query: Transaction["query"]) =>
       "WorldRefused",
       () =>
         Effect.map(
-          query("select pg_try_advisory_lock(hashtextextended('vaivem lease', 0)) as taken"),
+          query("select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('vaivem lease', 0)) as taken"),
           (rows): Taken => ({ taken: rows[0]?.taken === "t", epoch: null, id: null })
         )
     )
@@ -133,7 +133,7 @@ const beat = (query: Transaction["query"], session: PgSession): Effect.Effect<ne
   )
 
 const ended =
-  "The session that held the lease was ended, by another copy of vaivem or by a person: this one gives up what it had not committed."
+  "The session that held the lease was ended, by another copy of vaivem or by a person: what was not committed is given up."
 
 const silence = ({ side, target }: PgSession) =>
   new Unavailable({
@@ -151,7 +151,7 @@ const endOthers = `select pg_terminate_backend(a.pid) from pg_stat_activity a
   where a.application_name = 'vaivem' and a.datname = current_database() and a.pid <> pg_backend_pid()
     and a.backend_xid is not null and pg_has_role(a.usesysid, 'MEMBER')`
 
-const beatMs = 2_000
-const unansweredMs = 5_000
+const beatMs = 1_500
+const unansweredMs = 3_000
 /** Longer than it takes a holder to give itself up. */
-const silentMs = 6_000
+const silentMs = 5_000

@@ -53,8 +53,12 @@ export interface PgSession {
     make: (stage: Kept) => Plan,
     options?: Pick<BeginOptions, "table" | "primaryKey" | "fenced">
   ) => Effect.Effect<Flown, SyncError>
+  /** The same for a statement that no search_path can mislead, which saves a new connection a round trip; see `pin`. */
+  readonly ask: (text: string, values?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SyncError>
   /** A connection of its own for the scope, outside any transaction: for advisory locks that live as long. */
   readonly reserve: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
+  /** The same for statements as those of `ask`. */
+  readonly reserveToAsk: Effect.Effect<Transaction["query"], SyncError, Scope.Scope>
   /** The same outside the pool, with LISTEN. */
   readonly listen: (channel: string) => Effect.Effect<Listening, SyncError, Scope.Scope>
   /** What went over the network on all connections so far, set-up and TLS included. */
@@ -179,6 +183,7 @@ export const make = Effect.fn("PgSession.make")(function*(
     yield* Effect.addFinalizer(() => rollBack(client))
     yield* onClient(client, sort(options)).script([
       `begin isolation level ${options?.isolation ?? "read committed"}`,
+      ...(options?.searchPath === "theirs" ? ["set local search_path to default"] : []),
       pinned(options),
       ...(options?.fenced === "first" ? fence() : []),
       ...(memoryOf(client).stage._tag === "None" ? [] : [dropStage]),
@@ -189,13 +194,21 @@ export const make = Effect.fn("PgSession.make")(function*(
     return { client, transaction: transactionOn(client, sort(options), sort(options, true), atCommit) }
   })
 
-  const acquirer: Connection.Acquirer = Effect.flatMap(
-    Effect.serviceOption(CurrentTransaction),
-    Option.match({
-      onNone: () => acquire(onItsOwn).pipe(Effect.map(connectionOf), Effect.mapError(toSqlError)),
-      onSome: (client) => Effect.succeed(connectionOf(client))
-    })
-  )
+  const acquirerBy = (own: Effect.Effect<Client, SyncError, Scope.Scope>): Connection.Acquirer =>
+    Effect.flatMap(
+      Effect.serviceOption(CurrentTransaction),
+      Option.match({
+        onNone: () => own.pipe(Effect.map(connectionOf), Effect.mapError(toSqlError)),
+        onSome: (client) => Effect.succeed(connectionOf(client))
+      })
+    )
+  const acquireOwn = acquire(onItsOwn)
+  const acquirePinned = Effect.tap(acquireOwn, (client) => pin(client, sort(undefined)))
+  const acquirer = acquirerBy(acquirePinned)
+  const queryBy = (by: Connection.Acquirer): PgSession["query"] => (text, values = []) =>
+    Effect.scoped(Effect.flatMap(by, (connection) => connection.execute(text, values, undefined))).pipe(
+      Effect.mapError(sort(undefined))
+    )
 
   const session: PgSession = {
     side: target.side,
@@ -210,10 +223,8 @@ export const make = Effect.fn("PgSession.make")(function*(
       })),
     sql: Statement.make(acquirer, PgClient.makeCompiler(), [["db.side", target.side]], undefined),
     run: (statement) => Effect.mapError(statement, sort(undefined)),
-    query: (text, values = []) =>
-      Effect.scoped(Effect.flatMap(acquirer, (connection) => connection.execute(text, values, undefined))).pipe(
-        Effect.mapError(sort(undefined))
-      ),
+    query: queryBy(acquirer),
+    ask: queryBy(acquirerBy(acquireOwn)),
     flight: (make, options) =>
       Effect.scoped(Effect.flatMap(acquire(options), (client) =>
         // What it does is done by one answer: given up before that, the connection is in the middle of something.
@@ -227,7 +238,8 @@ export const make = Effect.fn("PgSession.make")(function*(
               return Effect.as(rollBack(client), { _tag: "Refused", at: flown.at, error })
             })
           ))),
-    reserve: Effect.map(acquire(onItsOwn), (client) => onClient(client, sort(undefined)).query),
+    reserve: Effect.map(acquirePinned, (client) => onClient(client, sort(undefined)).query),
+    reserveToAsk: Effect.map(acquireOwn, (client) => onClient(client, sort(undefined)).query),
     listen: (channel) => listen(target, meter, sort(undefined), channel, onItsOwn.statementTimeoutMs + graceMs),
     traffic: Effect.sync(meter.total),
     disconnect: Effect.suspend(() => {
@@ -333,6 +345,21 @@ const defaultTimeoutMs = 7_500
  * to catalogs and tables of ours: the largest of them took 0.1 s for 1,000 tables.
  */
 const onItsOwn = { statementTimeoutMs: 20_000 }
+
+/**
+ * Outside transactions, too, a name means what PostgreSQL means by it. On the role's own search_path a function or an operator
+ * that somebody made in `public` goes before PostgreSQL's where it fits the types better, and would run with our rights: seen
+ * with `hashtextextended('…', 0)`, whose second argument is a bigint.
+ */
+const pin = (client: Client, sort: Sort) =>
+  isPinned.has(client.pg)
+    ? Effect.void
+    : Effect.tap(
+      onClient(client, sort).query("set search_path = pg_catalog"),
+      () => Effect.sync(() => isPinned.add(client.pg))
+    )
+
+const isPinned = new WeakSet<Pg.ClientBase>()
 
 /** A connection that knows whether it may be used again. */
 interface Client {

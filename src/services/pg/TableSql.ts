@@ -54,10 +54,13 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
   const stored = shape.columns.filter(({ generated }) => !generated).map((column) => column.name)
 
   const numbers = key.map((_, index) => index + 1)
-  /** Compares the values of the n-th key column as its primary key does. */
+  /**
+   * Compares the values of the n-th key column as its primary key does. Never by the operator's bare name: where a merge has the
+   * role's own search_path, an operator that somebody made in `public` for just this type would go before PostgreSQL's.
+   */
   const op = (n: number, sign: "=" | ">" | "<" | "<=" = "=") => {
     const { operators } = typeOf(key[n - 1]!)
-    return operators === null ? sign : `operator(${id(operators)}.${sign})`
+    return `operator(${operators === null ? "pg_catalog" : id(operators)}.${sign})`
   }
   const ks = (alias: string) => numbers.map((n) => `${alias}.k${n}`).join(", ")
   const wass = (alias: string) => numbers.map((n) => `${alias}.was${n}`).join(", ")
