@@ -356,6 +356,9 @@ const guarded = <A, E>(client: Client, sort: Sort<E>, run: () => Promise<A>): Ef
  */
 const heard = <A extends NodeJS.EventEmitter>(copy: A): A => copy.on("error", () => {})
 
+/** Node's 16 kB make a write of every few rows. */
+const inLargePieces = { highWaterMark: 262_144 }
+
 const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transaction => {
   const { query, script } = onClient(client, sort)
   return {
@@ -365,7 +368,10 @@ const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transactio
       Stream.unwrap(Effect.sync(() => {
         // pg-copy-streams can't end a COPY TO half-way.
         client.broken = true
-        return NodeStream.fromReadable<SyncError, Uint8Array>(() => heard(client.pg.query(Copy.to(text))), sort).pipe(
+        return NodeStream.fromReadable<SyncError, Uint8Array>(
+          () => heard(client.pg.query(Copy.to(text, inLargePieces))),
+          sort
+        ).pipe(
           Stream.onEnd(Effect.sync(() => void (client.broken = false)))
         )
       })),
@@ -374,7 +380,12 @@ const transactionOn = (client: Client, sort: Sort, sortCommit: Sort): Transactio
       client.broken = true
       yield* bytes.pipe(
         Stream.tap((chunk) => Ref.update(count, (sum) => sum + chunk.length)),
-        Stream.run(NodeSink.fromWritable<SyncError, Uint8Array>(() => heard(client.pg.query(Copy.from(text))), sort))
+        Stream.run(
+          NodeSink.fromWritable<SyncError, Uint8Array>(
+            () => heard(client.pg.query(Copy.from(text, inLargePieces))),
+            sort
+          )
+        )
       )
       client.broken = false
       return yield* Ref.get(count)
