@@ -1,9 +1,9 @@
 /**
  * How rows travel: lines of PostgreSQL's COPY text format, one for each claimed key, and one for each digest.
  *
- * A staged row's columns are, in this order: number, change_id, present (`t` or `f`), stamp_us, changed_at, bounces,
- * was1 to wasn (the key that this one was changed from; `\N` when it wasn't), then `SyncedTable.columns`. The key's
- * columns among them are always filled, the others are `\N` when the row is absent. A digest's columns are hash, k1 to
+ * A staged row's columns are, in this order: number, change_id, present (`t` or `f`), changed_us, bounces, was1 to wasn (the
+ * key that this one was changed from; `\N` when it wasn't), then `SyncedTable.columns`. The key's columns among them are always
+ * filled, the others are `\N` when the row is absent. A row's stamp is read in the row. A digest's columns are hash, k1 to
  * kn; a version's are hash, stamp_us, k1 to kn.
  *
  * Rows on their way from server to server are never looked into: the servers write and read these lines. Only the
@@ -20,10 +20,8 @@ export interface StagedRow {
   readonly changeId: bigint
   /** False when the source has no such row: the target is to delete it. */
   readonly present: boolean
-  /** As in `Version`. */
-  readonly stampUs: bigint | null
-  /** As PostgreSQL prints a `timestamptz` in UTC, e.g. `2024-01-01 00:00:00.123456+00`, or `-infinity` for a mark. */
-  readonly changedAt: string
+  /** When the change was logged, in whole microseconds since 1970; null for a mark, which is older than any change. */
+  readonly changedUs: bigint | null
   /** How often the change went to and fro because triggers rewrote it; 0 for an app's write. */
   readonly bounces: number
   /** The key that this row had before, or null. */
@@ -49,8 +47,7 @@ export const encode = (row: StagedRow, keyColumns: number): string =>
     `${row.number}`,
     `${row.changeId}`,
     row.present ? "t" : "f",
-    row.stampUs === null ? null : `${row.stampUs}`,
-    row.changedAt,
+    row.changedUs === null ? null : `${row.changedUs}`,
     `${row.bounces}`,
     ...(row.was ?? Array.from({ length: keyColumns }, () => null)),
     ...row.values
@@ -91,17 +88,16 @@ export const decodeLine = (line: string): ReadonlyArray<string | null> =>
   )
 
 const toRow = (table: SyncedTable, fields: ReadonlyArray<string | null>): StagedRow | null => {
-  const [number, changeId, present, stampUs, changedAt, bounces, ...rest] = fields
+  const [number, changeId, present, changedUs, bounces, ...rest] = fields
   const was = rest.slice(0, table.key.length)
   const values = rest.slice(table.key.length)
-  if (number == null || changeId == null || changedAt == null || bounces == null) return null
+  if (number == null || changeId == null || bounces == null) return null
   if (values.length !== table.columns.length) return null
   return {
     number: Number(number),
     changeId: BigInt(changeId),
     present: present === "t",
-    stampUs: stampUs == null ? null : BigInt(stampUs),
-    changedAt,
+    changedUs: changedUs == null ? null : BigInt(changedUs),
     bounces: Number(bounces),
     was: was.every((text) => text !== null) ? was : null,
     values

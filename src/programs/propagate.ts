@@ -69,7 +69,7 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
   const total = new Total(options.onMoved)
   const { allowance } = options
   const only = options.upTo === undefined ? {} : { only: { upTo: options.upTo } }
-  let after: Key | null = null
+  let at: Position = { after: null, place: null }
   const shapes = [route.table.shapes.replit, route.table.shapes.external]
   const rowsAtFirst = shapes.some(({ selfReferencing }) => selfReferencing)
     ? options.batchRowsMax
@@ -82,24 +82,25 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
     const first = yield* batch(route, request, { locks: "wait", total, seeds, allowance })
     if (first._tag === "Empty" || first._tag === "Over") return total.get()
     // What can't pass like this goes as if there were no circle.
-    after = first._tag === "Moved" ? first.after : null
+    if (first._tag === "Moved") at = { after: first.at.after, place: null }
     if (first._tag === "Moved" && !first.more) return total.get()
     rows = first._tag === "Moved" ? Math.min(nextRows(first), options.batchRowsMax) : rowsAtFirst
   }
   let locks: ApplyOptions["locks"] = "wait"
   // Rows that pass unique values on to each other can pass if they are in one batch: once, the largest is tried.
   let widened = false
-  const next = () => ({ _tag: "Next", phase: route.phase, after, rows, ...only }) satisfies ClaimRequest
+  const next = () => ({ _tag: "Next", phase: route.phase, ...at, rows, ...only }) satisfies ClaimRequest
   let ahead: Started | null = null
   while (true) {
     const started: Started = ahead ?? (yield* start(route, next(), { locks, total, allowance }))
     const { request } = started
     const claimed = yield* Deferred.await(started.claimed)
     // A claim that isn't full was the last, most likely: another connection for what comes after isn't worth opening.
-    ahead = claimed !== null && claimed.more && claimed.rows === request.rows && locks === "wait"
+    const mayGoOn = claimed?.more === true && (claimed.rows === request.rows || claimed.place !== undefined)
+    ahead = claimed !== null && mayGoOn && locks === "wait"
       ? yield* start(
         route,
-        { ...request, after: claimed.after, rows },
+        { ...request, ...positionOf(claimed), rows },
         { locks, total, allowance, turn: Deferred.await(started.merged) }
       )
       : null
@@ -132,7 +133,7 @@ export const propagate = Effect.fn("propagate")(function*(route: Route, options:
       rows = Math.ceil(result.rows / 2)
       continue
     }
-    after = result.after
+    at = result.at
     if (result._tag === "Blocked") locks = "wait"
     if (result._tag === "Refused" && total.refuse({ key: result.last, error: result.error }) >= refusalsMax) {
       return total.get(true)
@@ -183,6 +184,11 @@ export const propagateCircle = Effect.fn("propagateCircle")(function*(
   return result._tag === "Moved"
 })
 
+/** Where a claim goes on. */
+type Position = Required<Pick<Extract<ClaimRequest, { readonly _tag: "Next" }>, "after" | "place">>
+
+const positionOf = ({ after, place }: Claim): Position => ({ after, place: place ?? null })
+
 type BatchResult =
   | { readonly _tag: "Empty" }
   /** More deletes than the brake has looked at. */
@@ -190,7 +196,7 @@ type BatchResult =
   | {
     readonly _tag: "Moved"
     readonly rows: number
-    readonly after: Key
+    readonly at: Position
     readonly more: boolean
     readonly applied: Applied
     /** What the batch took by itself, without the wait for its turn. */
@@ -200,12 +206,12 @@ type BatchResult =
     readonly _tag: "Refused"
     readonly rows: number
     readonly last: Key
-    readonly after: Key
+    readonly at: Position
     readonly more: boolean
     readonly error: RowRefused
   }
   /** Some row waits for a transaction of the app that can't be passed over: an insert of the same key, left open. */
-  | { readonly _tag: "Blocked"; readonly rows: number; readonly after: Key; readonly more: boolean }
+  | { readonly _tag: "Blocked"; readonly rows: number; readonly at: Position; readonly more: boolean }
   /** A statement ran into its time-out: fewer rows may pass. */
   | { readonly _tag: "TooLong"; readonly error: Contended }
 
@@ -332,10 +338,11 @@ const once = (
           () => Effect.succeed(null)
         )
       )
-      const { after, last, more, rows } = claim
-      if (applied === null) return { _tag: "Blocked", rows, after, more } satisfies BatchResult as BatchResult
+      const { last, more, rows } = claim
+      const at = positionOf(claim)
+      if (applied === null) return { _tag: "Blocked", rows, at, more } satisfies BatchResult as BatchResult
       if ("_tag" in applied) {
-        return { _tag: "Refused", rows, last, after, more, error: applied } satisfies BatchResult as BatchResult
+        return { _tag: "Refused", rows, last, at, more, error: applied } satisfies BatchResult as BatchResult
       }
       permit.use()
       yield* options.onMerged ?? Effect.void
@@ -345,7 +352,7 @@ const once = (
       yield* Effect.logDebug("Moved a batch").pipe(
         Effect.annotateLogs({ from: route.from.side, rows, bytes: applied.bytes, tookMs, waitedMs })
       )
-      return { _tag: "Moved", rows, after, more, applied, tookMs } satisfies BatchResult as BatchResult
+      return { _tag: "Moved", rows, at, more, applied, tookMs } satisfies BatchResult as BatchResult
     }))
   )
 

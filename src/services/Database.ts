@@ -334,6 +334,11 @@ export type ClaimRequest =
     readonly phase: Phase
     /** Keys after this one in the queue's key order; null starts. Keys in quarantine are passed over. */
     readonly after: Key | null
+    /**
+     * Where to go on in the order in which changes were logged, as `Claim.place` said it. Null lets the database begin with
+     * that order where it is cheaper; without it, keys come in their own order.
+     */
+    readonly place?: string | null
     /** At most so many keys. */
     readonly rows: number
     readonly only?: Selected
@@ -353,14 +358,16 @@ export interface Selected {
 }
 
 export interface Claim {
-  /** Number of keys, at least 1. They are numbered 1 to `rows` in key order. */
+  /** Number of keys, at least 1. They are numbered 1 to `rows`, in key order or in the order in which they were logged. */
   readonly rows: number
   /** How many of them are changed primary keys that are linked to an old key. */
   readonly moves: number
   /** Key of the last row. */
   readonly last: Key
   /** Where the next claim goes on: `last`, or a later key of the other phase that was looked at. */
-  readonly after: Key
+  readonly after: Key | null
+  /** The same in the order in which changes were logged, of the keys after `after`. Only the database itself can read it. */
+  readonly place?: string
   /** False when the snapshot held no key after that: what comes now was not pending when this was claimed. */
   readonly more: boolean
   /** The rows in the wire form of domain/StagedRow.ts (COPY text). Can be consumed once. */

@@ -239,6 +239,23 @@ export const applying = (makePair: MakePair) => {
       ])
     }))
 
+  it.scopedLive("a row is judged by its stamp column, in whole microseconds, whatever is in it", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      const stamps = [null, "infinity", "-infinity", "1969-12-31 23:59:59.999999+00"]
+      const ids = ["a", "b", "c", "d"]
+      for (const id of ids) yield* replit.app.insert(perfis.name, { id, updated_at: early })
+      yield* settleAll(ready)
+      for (const [index, id] of ids.entries()) {
+        yield* replit.app.update(perfis.name, [id], { nome: "ours", updated_at: stamps[index]! })
+        yield* external.app.update(perfis.name, [id], { nome: "theirs", updated_at: late })
+      }
+      const { asked, judge } = judging("keep")
+      assert.deepInclude(yield* move(replit, external, perfis, "upserts", { judge }), { kept: [1, 2, 3, 4] })
+      assert.deepStrictEqual(asked.map(({ source }) => source.stampUs), [null, 2n ** 63n - 1n, -(2n ** 63n - 1n), -1n])
+    }))
+
   it.scopedLive("a delete and an update of one row are judged by the delete's own time", () =>
     Effect.gen(function*() {
       const ready = yield* setUp(makePair)

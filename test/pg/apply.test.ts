@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { sides } from "../../src/domain/Side.ts"
+import { decode } from "../../src/domain/StagedRow.ts"
 import { quote } from "../../src/domain/TableName.ts"
 import { assertConverged, assertEqual, moved, nothing, perfis, PgPair, synced, uuid } from "../support/PgPair.ts"
 import { connect } from "../support/TestPostgres.ts"
@@ -32,6 +33,35 @@ layer(PgPair.layer, { excludeTestServices: true })("what arrives", (it) => {
       yield* replit.query("update perfis set idade = 1 where nome like 'x%'")
       yield* external.query("delete from perfis where nome not like 'x%'")
       assert.deepStrictEqual(moved(yield* sync.cycle), { push: { updated: 30 }, pull: { deleted: 21 } })
+      yield* assertConverged(sync)
+    }))
+
+  it.scoped("a bulk write is read in the order in which it was logged, arrives once, and a row of it that is refused stops only itself", () =>
+    Effect.gen(function*() {
+      const table = (check: string) =>
+        `create table lista (id uuid primary key default gen_random_uuid(), n integer ${check}, nota text)`
+      const sync = yield* synced({ replit: table(""), external: table("check (n <> 321)") })
+      const { replit } = sync
+      yield* replit.query("insert into lista (n) select n from generate_series(1, 600) n")
+      yield* replit.query("update lista set nota = 'again' where n % 3 = 0")
+      yield* replit.query("delete from lista where n % 10 = 0")
+      const lista = yield* sync.table("lista")
+      const numbers = yield* Effect.scoped(Effect.gen(function*() {
+        const request = { _tag: "Next", phase: "upserts", after: null, place: null, rows: 10_000 } as const
+        const claim = (yield* replit.database.claim(lista, request))!
+        const rows = yield* decode(lista)(claim.stream)
+        return rows.map(({ values }) => Number(values[lista.columns.indexOf("n")]))
+      }))
+      assert.deepStrictEqual(numbers, Array.from({ length: 600 }, (_, index) => index + 1).filter((n) => n % 10 !== 0))
+      const { pull, push } = yield* sync.cycle
+      assert.deepInclude(push, { inserted: 539, updated: 0, deleted: 0, quarantined: 1 })
+      assert.deepInclude(pull, { inserted: 0, updated: 0, deleted: 0 })
+      yield* replit.query("update lista set n = 0 where n = 321")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 1 } })
+      yield* replit.query("update lista set nota = 'more'")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { updated: 540 } })
+      yield* replit.query("delete from lista")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { deleted: 540 } })
       yield* assertConverged(sync)
     }))
 

@@ -18,12 +18,12 @@ import {
   dueIds,
   forgetUntil,
   isAbandoned,
+  isMarked,
   newestChange,
   newestEntry,
   pendingKeys,
   pendingOf,
   settle,
-  stampOf,
   unblock
 } from "./Queue.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
@@ -272,8 +272,7 @@ export const toStaged = (
     number,
     changeId: newestChange(entries),
     present: row !== null,
-    stampUs: stampOf(table, row, entries),
-    changedAt: Timestamp.print(changedAt(entries)),
+    changedUs: isMarked(entries) ? null : changedAt(entries),
     bounces: newestEntry(entries)?.bounces ?? 0,
     was: linkedKey(state, table, entries),
     values: table.columns.map((name) => row === null ? key[table.key.indexOf(name)] ?? null : row[name] ?? null)

@@ -41,9 +41,16 @@ export const newestEntry = (entries: ReadonlyArray<Entry>): Entry | null =>
 export const changedAt = (entries: ReadonlyArray<Entry>): bigint =>
   entries.reduce((latest, { changedAtUs }) => changedAtUs > latest ? changedAtUs : latest, -Timestamp.infinity)
 
+/** Nothing but marks. */
+export const isMarked = (entries: ReadonlyArray<Entry>): boolean => changedAt(entries) === -Timestamp.infinity
+
 /** The stamp that decides conflicts: of a row its stamp column, of a delete and without such a column the change's time. */
-export const stampOf = (table: SyncedTable, row: Row | null, entries: ReadonlyArray<Entry>): bigint | null => {
-  if (row === null || table.stamp === null) return changedAt(entries)
+export const stampOf = (table: SyncedTable, row: Row | null, entries: ReadonlyArray<Entry>): bigint | null =>
+  versionStamp(table, row, changedAt(entries))
+
+/** The same of a row that was sent: when it was changed came along. */
+export const versionStamp = (table: SyncedTable, row: Row | null, changedAtUs: bigint): bigint | null => {
+  if (row === null || table.stamp === null) return changedAtUs
   const text = row[table.stamp] ?? null
   return text === null ? null : Timestamp.parse(text)
 }

@@ -10,7 +10,7 @@ import type { Applied, ApplyOptions, Contested, Verdict, Weighed } from "../Data
 import { childrenOf } from "./constraints.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey } from "./MemoryTable.ts"
-import { changedAt, pendingOf, settle, stampOf, unblock } from "./Queue.ts"
+import { isMarked, pendingOf, settle, stampOf, unblock, versionStamp } from "./Queue.ts"
 import { moveOn } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
 import { Refused } from "./Store.ts"
@@ -129,14 +129,14 @@ export const weigh = (
       return "keep"
     })
   }
-  const deletes = rows.filter(({ after, before, changedAt, entries }) =>
-    entries.length === 0 && after === null && before !== null && changedAt !== "-infinity"
+  const deletes = rows.filter(({ after, before, changedUs, entries }) =>
+    entries.length === 0 && after === null && before !== null && changedUs !== null
   )
   return { deletes: deletes.map(({ key }) => key), overwrites }
 }
 
 /** A staged row beside what is there. */
-interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "changedAt" | "stampUs" | "bounces"> {
+interface ToMerge extends Pick<StagedRow, "number" | "changeId" | "changedUs" | "bounces"> {
   readonly id: RowId
   readonly key: ReadonlyArray<string>
   readonly was: RowId | null
@@ -153,15 +153,14 @@ interface Judged extends ToMerge {
 }
 
 const toMerge = (state: TableState, table: SyncedTable, row: StagedRow): ToMerge => {
-  const { bounces, changeId, changedAt, number, present, stampUs, values } = row
+  const { bounces, changeId, changedUs, number, present, values } = row
   const texts: Row = Object.fromEntries(table.columns.map((name, index) => [name, values[index] ?? null]))
   const key = table.key.map((name) => texts[name]!)
   const id = idOfKey(state.schema, table.key, key)
   return {
     number,
     changeId,
-    changedAt,
-    stampUs,
+    changedUs,
     bounces,
     id,
     key,
@@ -195,7 +194,7 @@ const judge = (
   known: ReadonlyMap<number, bigint>,
   verdictOn: ApplyOptions["judge"]
 ): Judged => {
-  const { after, before, changeId, entries, id, number, stampUs } = row
+  const { after, before, changedUs, changeId, entries, id, number } = row
   if (entries.length === 0) return { ...row, verdict: "apply" }
   const source = opposite(store.side)
   const verdict = verdictOn({
@@ -204,10 +203,10 @@ const judge = (
     applied: state.history.some((entry) => entry.id === id && entry.origin === source && entry.changeId === changeId),
     known: entries.every(({ changeId: theirs }) => theirs <= (known.get(number) ?? 0n)),
     marked: {
-      source: row.changedAt === "-infinity",
-      target: changedAt(entries) === -Timestamp.infinity
+      source: changedUs === null,
+      target: isMarked(entries)
     },
-    source: { present: after !== null, stampUs },
+    source: { present: after !== null, stampUs: versionStamp(table, after, changedUs ?? -Timestamp.infinity) },
     target: { present: before !== null, stampUs: stampOf(table, before, entries) }
   })
   return { ...row, verdict }

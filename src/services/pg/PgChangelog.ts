@@ -11,7 +11,7 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { noTokens, type Renewal } from "../../domain/Tokens.ts"
-import type { Answer, Changelog, Claim, Identity, Phase, Question, Visits } from "../Database.ts"
+import type { Answer, Changelog, Claim, ClaimRequest, Identity, Phase, Question, Visits } from "../Database.ts"
 import { applyClaim } from "./applyClaim.ts"
 import { newestMigration } from "./Migrations.ts"
 import { columnsOf } from "./PgJournal.ts"
@@ -81,25 +81,24 @@ export const make = (
           isolation: "repeatable read",
           table: table.name,
           ...(request.patient === true ? patient : {}),
-          settings: [...byIndex, ...(request.patient === true ? patient.settings : [])],
+          settings: [
+            // Old keys of moved rows are looked for among all others, which takes a hash.
+            ...(request._tag === "Next" && request.only?.vanished === true ? byIndex : oneByOne),
+            ...(request.patient === true ? patient.settings : [])
+          ],
           script: [sql.makeClaim]
         })
         if (request._tag === "Keys") {
           const found = (yield* tx.query(sql.claimKeys(request.phase), columnsOf(table, request.keys)))[0]!
           return Number(found.rows) === 0 ? null : claimOf(tx, sql, request.phase, found)
         }
-        let after = request.after
-        let look = request.rows
+        const isLogged = typeof request.place === "string" ||
+          (request.place === null && request.only === undefined && request.rows >= loggedFrom)
+        const look = (isLogged ? lookAsLogged : lookByKey)(tx, sql, request, yield* stems.mayHaveQuarantine(table))
         let anyHeld = false
         while (true) {
-          const text = sql.claimNext(request.phase, after !== null, yield* stems.mayHaveQuarantine(table), request.only)
-          const found = (yield* tx.query(text, [look, request.rows, ...(after ?? [])]))[0]!
-          const [looked, rows] = [Number(found.looked), Number(found.rows)]
-          // The last key claimed where that many were wanted, else the last one looked at.
-          const seen: Key | null = looked === 0
-            ? null
-            : JSON.parse(String(rows === request.rows ? found.last : found.seen))
-          const rest = { after: seen, more: rows === request.rows || looked === look }
+          const { found, rest } = yield* look
+          const rows = Number(found.rows)
           if (rows > 0 && Number(found.bounces) < bouncesMax) return claimOf(tx, sql, request.phase, found, rest)
           if (rows > 0) {
             yield* tx.query(sql.holdBouncing, [bouncing])
@@ -108,13 +107,11 @@ export const make = (
             const left = (yield* tx.query(sql.claimed))[0]!
             if (Number(left.rows) > 0) return claimOf(tx, sql, request.phase, left, rest)
           }
-          if (seen === null) {
+          if (!rest.more) {
             // What was held must stay so, although there is nothing to acknowledge.
             if (anyHeld) yield* tx.commit()
             return null
           }
-          after = seen
-          look = Math.min(look * 4, lookedMax)
         }
       }),
 
@@ -220,13 +217,61 @@ export const bouncing =
   "bounces: this row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
   + "to undo what the other one does. Change one of the triggers, then run `quarantine retry`."
 
+type Onward = Pick<Claim, "after" | "more" | "place">
+type Next = Extract<ClaimRequest, { readonly _tag: "Next" }>
+
+/** Looks for keys of the phase; each time it is run, at those that come after, and at more of them at once. */
+const lookByKey = (tx: Transaction, sql: TableSql, request: Next, mayHaveQuarantine: boolean) => {
+  let { after, rows: look } = request
+  return Effect.gen(function*() {
+    const text = sql.claimNext(request.phase, after !== null, mayHaveQuarantine, request.only)
+    const found = (yield* tx.query(text, [look, request.rows, ...(after ?? [])]))[0]!
+    const [looked, rows] = [Number(found.looked), Number(found.rows)]
+    const more = rows === request.rows || looked === look
+    // The last key claimed where that many were wanted, else the last one looked at.
+    if (looked > 0) after = JSON.parse(String(rows === request.rows ? found.last : found.seen))
+    look = Math.min(look * 4, lookedMax)
+    return { found, rest: { after, more } satisfies Onward as Onward }
+  })
+}
+
+/**
+ * The same in the order in which changes were logged: page after page of the queue, whose entries are in that order, and so
+ * are the rows of what was written at once. By key, every row of a uuid key is on another page: of a table that doesn't fit in
+ * the server's memory each had to be read anew.
+ */
+const lookAsLogged = (tx: Transaction, sql: TableSql, request: Next, mayHaveQuarantine: boolean) => {
+  let place = request.place ?? "(0,0)"
+  let pages = Math.ceil(request.rows / entriesAPage)
+  return Effect.gen(function*() {
+    const text = sql.claimLogged(request.phase, request.after !== null, mayHaveQuarantine)
+    const end = Number(/\d+/.exec(place)![0]) + pages
+    const values = [request.rows, place, `(${end},65535)`, ...(request.after ?? [])]
+    const found = (yield* tx.query(text, values))[0]!
+    const isFull = Number(found.looked) === request.rows
+    place = isFull ? String(found.at) : `(${end},65535)`
+    // Pages whose entries are gone.
+    if (!isFull) pages = Math.min(pages * 4, pagesMax)
+    return {
+      found,
+      rest: { after: request.after, place, more: isFull || end < Number(found.pages) } satisfies Onward as Onward
+    }
+  })
+}
+
+/** A claim of so many keys reads the queue as it was logged: for fewer, the index is cheaper than pages of it. */
+const loggedFrom = 5_000
+/** Fewer than there are (107 with a uuid key), so that a full claim mostly needs one look. */
+const entriesAPage = 40
+const pagesMax = 20_000
+
 /** What was claimed into the transaction's own table, from `claimNext` and the like. */
 export const claimOf = (
   tx: Transaction,
   sql: TableSql,
   phase: Phase,
   found: Row,
-  { after, more }: { readonly after: Key | null; readonly more: boolean } = { after: null, more: false },
+  { after, more, place }: Onward = { after: null, more: false },
   acknowledge: Effect.Effect<void, SyncError> = tx.commit(sql.acknowledge)
 ): Claim => {
   const last: Key = JSON.parse(String(found.last))
@@ -234,7 +279,8 @@ export const claimOf = (
     rows: Number(found.rows),
     moves: Number(found.moves),
     last,
-    after: after ?? last,
+    after: place === undefined ? after ?? last : after,
+    ...(place === undefined ? {} : { place }),
     more,
     stream: tx.copyTo(sql.copyClaim(phase)),
     known: (numbers) =>
@@ -252,6 +298,12 @@ export const claimOf = (
 
 /** The queue is always read in key order by its index, and rows by their key, whatever the planner knows of their number. */
 export const byIndex = [["enable_seqscan", "off"], ["enable_bitmapscan", "off"], ["enable_hashagg", "off"]] as const
+
+/**
+ * And one row after the other: a merge join begins at the start of an index and goes through all that was claimed before, a hash
+ * join takes in the whole table.
+ */
+const oneByOne = [...byIndex, ["enable_mergejoin", "off"], ["enable_hashjoin", "off"]] as const
 
 /** Most keys that one statement looks at while searching for rows of its phase. */
 export const lookedMax = 50_000

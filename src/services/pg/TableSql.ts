@@ -103,6 +103,13 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
   const compared = [...inexact, ...values]
   const sRow = compared.map((column) => `s.${staged(column)}`).join(", ")
   const tRow = compared.map(emptiable).join(", ")
+  /** Of the version that the source sent: the stamp column has the same precision on both sides. */
+  const stagedStampUs = () => {
+    const changed = "coalesce(s.changed_us, -9223372036854775807)"
+    return table.stamp === null
+      ? changed
+      : `case when s.present then ${micros(`s.${staged(table.stamp)}`)} else ${changed} end`
+  }
   const differs = compared.length === 0 ? "false" : `row(${tRow})::record *<> row(${sRow})::record`
   const equal = compared.length === 0 ? "true" : `row(${tRow})::record *= row(${sRow})::record`
   const assignments = writable.map((column) => `${id(column)} = s.${staged(column)}`)
@@ -125,6 +132,14 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     `case when ${expression} is null then null when ${expression} = 'infinity' then 9223372036854775807`
     + ` when ${expression} = '-infinity' then -9223372036854775807`
     + ` else least(extract(epoch from ${expression}) * 1000000, 9223372036854775807)::bigint end`
+  /** Null for a mark, which is older than any change. In whole microseconds floating point is exact until the year 2255. */
+  const changedUs = `case when c.changed_at = '-infinity' then null
+      when c.changed_at = 'infinity' then 9223372036854775807
+      else (date_part('epoch', c.changed_at) * 1000000)::bigint end`
+  /** The other way round, of a staged row. */
+  const stagedChangedAt = `case when s.changed_us is null then '-infinity'
+      when s.changed_us = 9223372036854775807 then 'infinity'
+      else timestamptz 'epoch' + s.changed_us * interval '1 microsecond' end`
   /** Stamp of a row that is there; of one that isn't, when its change was logged. */
   const stampUs = (changedAt: string) => micros(table.stamp === null ? changedAt : `t.${id(table.stamp)}`)
 
@@ -175,6 +190,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     "change_id",
     "changed_at",
     "bounces",
+    "entry",
+    "place",
     ...numbers.map((n) => `was${n}`)
   ]
     .join(", ")
@@ -188,7 +205,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       return `(${all})[count(p.was1)]::${keyTypes[n - 1]} as was${n}`
     })
     .join(", ")
-  const notQuarantined = `not exists (select from ${quarantine} q where ${isHere("q")} and q.key = ${keyTexts("p")})`
+  const notQuarantined = (alias: string) =>
+    `not exists (select from ${quarantine} q where ${isHere("q")} and q.key = ${keyTexts(alias)})`
   /** A key that stands in an array of texts. */
   const keyIn = (alias: string, texts: string) =>
     numbers.map((n) => `${alias}.k${n} ${op(n)} (${texts})[${n}]::${keyTypes[n - 1]}`).join(" and ")
@@ -230,51 +248,78 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
   const upTo = `$${key.length + 1}::bigint`
   const isSettled = `exists (select from ${pending} p where ${same("p", "u")})
       and not exists (select from ${pending} p where ${same("p", "u")} and p.change_id > ${upTo})`
+  /** Of all entries of a key, in the index's order. */
+  const ofKey = `${newestReal} as change_id, max(p.changed_at) as changed_at,
+          (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces,
+          case when count(*) = 1 then min(p.ctid) end as entry, ${lastWas}`
+  /**
+   * Claims those that are meant of the keys that were looked at, and says where to go on. Rows of the table and single entries
+   * are noted by their places, which are theirs as long as the claim's snapshot: finding them again by their keys took half as
+   * long again, and with an index in an order of its own several times as long.
+   */
+  const claimOf = ({ also = "", from: looked, only, order, phase, rows = "", selected }: {
+    readonly phase: Phase
+    /** Keys that are looked at, as x. */
+    readonly from: string
+    readonly order: string
+    readonly selected: string
+    readonly rows?: string
+    readonly only?: Selected | undefined
+    /** More of the answer. */
+    readonly also?: string
+  }) => `
+    with ${only?.vanished === true ? `moved as materialized (${moved}), ` : ""}looked as materialized (
+      select x.*, t.ctid as place, row_number() over (order by ${order}) as position
+      from (select x.*, ${selected} as selected from (${looked}) x) x
+      left join ${t} t on x.selected and ${tIs("x")}
+    ), claimed as (
+      insert into pg_temp.vaivem_claim (n, ${claimColumns})
+      select row_number() over (order by x.position), ${
+    ks("x")
+  }, x.change_id, x.changed_at, x.bounces, x.entry, x.place,
+        ${numbers.map(travellingWas).join(", ")}
+      from looked x
+      where x.selected and x.place is ${phase === "upserts" ? "not null" : "null"} ${
+    only?.vanished === true ? `and ${isNotMoved}` : ""
+  }
+      order by x.position ${rows}
+      returning n, bounces, was1, ${ks("vaivem_claim")}
+    ), l as (select count(*) as looked, max(position) as position from looked)
+    select c.*, l.looked, ${also}
+      to_jsonb((select ${keyTexts("o")} from claimed o order by o.n desc limit 1))::text as last,
+      to_jsonb((select ${keyTexts("o")} from looked o where o.position = l.position))::text as seen
+    from l, (select count(*) as rows, count(was1) as moves, max(bounces) as bounces from claimed) c`
   /**
    * Looks at no more than so many keys of the queue, whatever their phase and whether they are selected, so that no statement
-   * of a claim grows with the queue; claims those that are meant, and says where to go on.
+   * of a claim grows with the queue.
    */
-  const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string, only?: Selected) => `
-    with ${only?.vanished === true ? `moved as materialized (${moved}), ` : ""}looked as materialized (
-      select x.*, row_number() over (order by ${ks("x")}) as position,
-        case when ${isSelected(only)} then exists (select from ${t} t where ${tIs("x")}) end as there
-      from (
-        select ${ks("p")}, ${newestReal} as change_id, max(p.changed_at) as changed_at,
-          (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces,
-          ${only?.changed === true ? "bool_or(p.operation <> 'MARK') as changed," : ""}
-          ${lastWas}
+  const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string, only?: Selected) =>
+    claimOf({
+      phase,
+      only,
+      rows,
+      order: ks("x"),
+      selected: isSelected(only),
+      from: `select ${ks("p")}, ${only?.changed === true ? "bool_or(p.operation <> 'MARK') as changed," : ""} ${ofKey}
         from ${pending} p ${from}
         where ${where}
         group by ${ks("p")}
         order by ${ks("p")}
-        ${looked}
-      ) x
-    ), claimed as (
-      insert into pg_temp.vaivem_claim (n, ${claimColumns})
-      select row_number() over (order by x.position), ${ks("x")}, x.change_id, x.changed_at, x.bounces,
-        ${numbers.map(travellingWas).join(", ")}
-      from looked x
-      where x.there = ${phase === "upserts"} ${only?.vanished === true ? `and ${isNotMoved}` : ""}
-      order by x.position ${rows}
-      returning n, bounces, was1, ${keyTexts("vaivem_claim")} as key
-    ), l as (select count(*) as looked, max(position) as position from looked)
-    select (select count(*) from claimed) as rows, (select count(was1) from claimed) as moves,
-      (select max(bounces) from claimed) as bounces, l.looked,
-      to_jsonb((select key from claimed order by n desc limit 1))::text as last,
-      to_jsonb((select ${keyTexts("o")} from looked o where o.position = l.position))::text as seen
-    from l`
+        ${looked}`
+    })
 
   /** Keys beyond that of $3…; as one comparison of rows where the operators allow it, for the index starts there then. */
-  const afterKey = key.every((column) => typeOf(column).operators === null)
-    ? `(${ks("p")}) > (${keyTypes.map((type, index) => `$${index + 3}::text::${type}`).join(", ")})`
-    : `(${
-      numbers.map((n) =>
-        [
-          ...numbers.slice(0, n - 1).map((m) => `p.k${m} ${op(m)} $${m + 2}::text::${keyTypes[m - 1]}`),
-          `p.k${n} ${op(n, ">")} $${n + 2}::text::${keyTypes[n - 1]}`
-        ].join(" and ")
-      ).join(" or ")
-    })`
+  const afterKey = (alias: string, from: number) =>
+    key.every((column) => typeOf(column).operators === null)
+      ? `(${ks(alias)}) > (${keyTypes.map((type, index) => `$${index + from}::text::${type}`).join(", ")})`
+      : `(${
+        numbers.map((n) =>
+          [
+            ...numbers.slice(0, n - 1).map((m) => `${alias}.k${m} ${op(m)} $${m + from - 1}::text::${keyTypes[m - 1]}`),
+            `${alias}.k${n} ${op(n, ">")} $${n + from - 1}::text::${keyTypes[n - 1]}`
+          ].join(" and ")
+        ).join(" or ")
+      })`
 
   /** Rows of `t` after the key that begins at a parameter, or up to it; as one comparison where the operators allow it. */
   const within = (sign: ">" | "<=", from: number) => {
@@ -307,11 +352,11 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
   const lockWaiting = (prefix: "k" | "was") =>
     `select count(*) from (
       select from ${t} t join pg_temp.vaivem_stage s on ${tIs("s", prefix)}
-      where ${locks} order by s.n for no key update of t) x`
+      where ${locks} order by ${ks("s")} for no key update of t) x`
   const lockSkipping = (prefix: "k" | "was") =>
     `with locked as (
         select s.n from ${t} t join pg_temp.vaivem_stage s on ${tIs("s", prefix)}
-        order by s.n for no key update of t skip locked)
+        order by ${ks("s")} for no key update of t skip locked)
       update pg_temp.vaivem_stage s set verdict = 'locked'
       where exists (select from ${t} t where ${tIs("s", prefix)}) and not exists (select from locked l where l.n = s.n)`
   const wasIs = (alias: string) => numbers.map((n) => `${alias}.k${n} ${op(n)} s.was${n}`).join(" and ")
@@ -320,8 +365,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     "n",
     "change_id",
     "present",
-    "stamp_us",
-    "changed_at",
+    "changed_us",
     "bounces",
     ...numbers.map((n) => `was${n}`),
     ...table.columns.map(staged)
@@ -357,14 +401,15 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     t,
     // ---- source ----------------------------------------------------------------------------------------------------
     makeClaim: `create temp table vaivem_claim on commit drop as
-      select 0 as n, ${ks("p")}, ${wass("p")}, p.change_id, p.changed_at, p.bounces from ${pending} p with no data`,
+      select 0 as n, ${ks("p")}, ${wass("p")}, p.change_id, p.changed_at, p.bounces, p.ctid as entry, p.ctid as place
+      from ${pending} p with no data`,
     /** $1 keys to look at, $2 rows to claim; then the key to go on after, if any. */
     claimNext: (phase: Phase, after: boolean, quarantine: boolean, only?: Selected) =>
       claimInto(
         "",
         [
-          ...(after ? [afterKey] : []),
-          ...(quarantine ? [notQuarantined] : []),
+          ...(after ? [afterKey("p", 3)] : []),
+          ...(quarantine ? [notQuarantined("p")] : []),
           "true"
         ].join(" and "),
         phase,
@@ -372,6 +417,28 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
         "limit $2::bigint",
         only
       ),
+    /**
+     * In the order in which changes were logged: $1 entries to look at, $2 the place in the queue after which, $3 the one up to
+     * which, then the key whose predecessors are through, if any. A key is taken with its first entry, so one that was claimed
+     * and is not acknowledged yet is not taken once more.
+     */
+    claimLogged: (phase: Phase, after: boolean, quarantine: boolean) =>
+      claimOf({
+        phase,
+        order: "x.at",
+        from: `select ${ks("e")}, e.at, e.change_id = a.first as is_first, a.* from (
+          select p.ctid as at, p.change_id, ${ks("p")} from ${pending} p
+          where p.ctid > $2::text::tid and p.ctid <= $3::text::tid order by p.ctid limit $1::bigint) e
+        cross join lateral (
+          select min(p.change_id) as first, ${ofKey} from ${pending} p where ${same("p", "e")}) a`,
+        selected: [
+          "x.is_first",
+          ...(after ? [afterKey("x", 4)] : []),
+          ...(quarantine ? [notQuarantined("x")] : [])
+        ].join(" and "),
+        also: `(select max(o.at) from looked o)::text as at,
+          pg_relation_size(${text(pending)}::regclass) / current_setting('block_size')::bigint as pages,`
+      }),
     /** $1… an array of texts for each key column. */
     claimKeys: (phase: Phase) =>
       claimInto(
@@ -394,16 +461,14 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       from pg_temp.vaivem_claim c`,
     copyClaim: (phase: Phase) =>
       `copy (
-      select c.n, c.change_id, ${phase === "upserts" ? "true" : "false"},
-        ${phase === "upserts" ? stampUs("c.changed_at") : micros("c.changed_at")}, c.changed_at, c.bounces,
-        ${wass("c")},
+      select c.n, c.change_id, ${phase === "upserts" ? "true" : "false"}, ${changedUs}, c.bounces, ${wass("c")},
         ${
         table.columns.map((column) =>
           phase === "upserts" ? `t.${id(column)}` : key.includes(column) ? `c.${staged(column)}` : "null"
         ).join(", ")
       }
-      from pg_temp.vaivem_claim c ${phase === "upserts" ? `join ${t} t on ${tIs("c")}` : ""}
-      order by c.n) to stdout`,
+      from (select c.* from pg_temp.vaivem_claim c order by c.n) c
+      ${phase === "upserts" ? `join ${t} t on t.ctid = c.place and ${tIs("c")}` : ""}) to stdout`,
     /** $1 numbers; the newest change of the other side that was applied here. */
     known: `select c.n, max(h.source_change_id)::text as newest
       from pg_temp.vaivem_claim c join ${history} h on ${same("h", "c")} and h.source_change_id is not null
@@ -411,9 +476,14 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     /** $1 numbers that stay pending. */
     keepClaimed: "delete from pg_temp.vaivem_claim c where c.n = any ($1::int[])",
     acknowledge: [
-      `with gone as (delete from ${pending} p using pg_temp.vaivem_claim c where ${same("p", "c")} returning p.*)
+      ...["p.ctid = c.entry", `c.entry is null and ${same("p", "c")}`].map((those) =>
+        `with gone as (delete from ${pending} p using pg_temp.vaivem_claim c where ${those}
+         returning p.change_id, p.operation, ${ks("p")}, p.changed_at)
        insert into ${history} (change_id, operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at, origin)
-       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}`,
+       select g.change_id, g.operation, ${ks("g")}, g.changed_at, ${text(side)} from gone g where ${isChange("g")}`
+      ),
+      // For many keys in quarantine against many claimed ones.
+      "select set_config('enable_hashjoin', 'on', true)",
       `delete from ${quarantine} q using pg_temp.vaivem_claim c where ${isHere("q")} and ${quarantineIs("c")}`,
       `update ${quarantine} q set next_attempt_at = clock_timestamp()
        where ${isHere("q")} and q.next_attempt_at > clock_timestamp() and q.next_attempt_at < 'infinity'
@@ -423,7 +493,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     applying: `select set_config('vaivem.applying', format('%I.%I', ${text(name.schema)}, ${text(name.name)}), true)`,
     makeStage: (stage: string, onCommit: "drop" | "delete rows" = "drop") =>
       `create temp table ${stage} on commit ${onCommit} as
-      select 0 as n, 0::bigint as change_id, true as present, 0::bigint as stamp_us, now() as changed_at,
+      select 0 as n, 0::bigint as change_id, true as present, 0::bigint as changed_us,
         0::smallint as bounces, ${wass("p")}, ${stagedKeys}, ${
         values.length === 0 ? "" : `${values.map((column) => `${emptiable(column)} as ${staged(column)}`).join(", ")}, `
       }null::bigint as newest, null::text as verdict
@@ -452,7 +522,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     /** How many of the rows that are to be there are there already: most batches only insert, or only update. */
     there: `select count(*) as there from pg_temp.vaivem_stage s
       where s.present and exists (select from ${t} t where ${tIs("s")})`,
-    /** Locks in the stage's order, so that two of us, or an app that does the same, can't deadlock. */
+    /** Locks in key order, so that two of us, or an app that does the same, can't deadlock. */
     lockWaiting: lockWaiting("k"),
     /** The same for the old rows of changed keys: `move` rewrites them. */
     lockWasWaiting: lockWaiting("was"),
@@ -461,7 +531,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     /** In a statement of its own after the locks: in one statement the change that the lock waited for is missed. */
     judge: `with found as (
         select s.n, p.newest, t.${id(key[0]!)} is not null as there,
-          s.changed_at = '-infinity' as source_marked, p.changed_at = '-infinity' as target_marked,
+          s.changed_us is null as source_marked, ${stagedStampUs()} as stamp_us, p.changed_at = '-infinity' as target_marked,
           case when t.${id(key[0]!)} is null then ${micros("p.changed_at")} else ${
       stampUs("p.changed_at")
     } end as target_us,
@@ -476,7 +546,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
         left join ${t} t on ${tIs("s")}
         where ${anyPending} and p.newest is not null and s.verdict is null)
       update pg_temp.vaivem_stage s set newest = f.newest, verdict = 'contested' from found f where s.n = f.n
-      returning s.n, s.newest, s.present, s.stamp_us, f.there, f.target_us, f.equal, f.applied,
+      returning s.n, s.newest, s.present, f.stamp_us, f.there, f.target_us, f.equal, f.applied,
         f.source_marked, f.target_marked`,
     /** A changed key whose old or new key is contested goes as a delete and an insert. */
     unlinkContested: `update pg_temp.vaivem_stage s set was1 = null
@@ -565,7 +635,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     log: `insert into ${history} (source_change_id, operation, ${
       numbers.map((n) => `k${n}`).join(", ")
     }, changed_at, origin)
-      select s.change_id, case when s.present then 'UPSERT' else 'DELETE' end, ${ks("s")}, s.changed_at, ${
+      select s.change_id, case when s.present then 'UPSERT' else 'DELETE' end, ${ks("s")}, ${stagedChangedAt}, ${
       text(opposite(side))
     }
       from pg_temp.vaivem_stage s where ${[`(s.verdict is null or ${settles})`, ...fitting].join(" and ")}`,
@@ -837,7 +907,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     })::text as key from pg_temp.vaivem_stage s where s.n = any ($1::int[])`,
     uncontestedDeletes: `select to_jsonb(${keyTexts("s")})::text as key
       from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")}
-      where not s.present and s.verdict is null and s.changed_at > '-infinity'`,
+      where not s.present and s.verdict is null and s.changed_us is not null`,
     /** These three: $1… an array of texts for each key column, then the newest change that is given up. */
     lockGiven: `select from ${t} t join ${given} u on ${tIs("u")} for no key update of t`,
     journalGiven: `insert into ${conflicts} (table_schema, table_name, key, reason, policy, lost_operation, lost)
