@@ -10,7 +10,7 @@ import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
 import { isRenewalDone, noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
-import type { Answer, Database, Moved } from "../services/Database.ts"
+import type { Answer, Database, Moved, Question } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
@@ -26,7 +26,7 @@ import { scan } from "./scan.ts"
 import type { Known, ReadyTable, SetUp } from "./setup.ts"
 import { refuseSameDatabase, setup } from "./setup.ts"
 import { idWarnings } from "./splitIds.ts"
-import { makeRenewals, refuseTimeTravel, renewAfterFailure, tokensOf } from "./timeTravel.ts"
+import { makeRenewals, refuseTimeTravel, renewAfterFailure, type Renewals, tokensOf } from "./timeTravel.ts"
 import type { Wakes } from "./wakes.ts"
 
 export interface CycleOptions {
@@ -152,15 +152,23 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   if (asLeft && isRenewalDone(told) && isKnown && isIdle(ours) && isIdle(theirs)) {
     return report("idle", yield* Ref.get(tally), known, answers, null)
   }
+  // A database on which nothing may be installed keeps no token.
+  const keepsTokens = config.externalCapture !== "timestamp"
+  const early = keepsTokens && asLeft && isKnown && !ours.leased ? yield* makeRenewals(told) : null
   return yield* Effect.scoped(Effect.gen(function*() {
-    if (!(yield* replit.lease)) {
+    const { lease } = yield* Effect.all({
+      lease: replit.lease,
+      // External has nothing else to do meanwhile. If nothing comes of it, the next renewal forgets it.
+      announced: early === null ? Effect.void : external.ask({ tables: [], renewal: early.announced })
+    }, { concurrency: 2 })
+    if (!lease) {
       if (options.lease === "skip") return report("not-due", yield* Ref.get(tally), known, answers, null)
       return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
     }
     // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
     const tokens = asLeft ? told : yield* tokensOf
     yield* refuseTimeTravel(tokens)
-    return yield* underLease(memory, answers, fitting, tally, tokens, options.wakes)
+    return yield* underLease(memory, answers, fitting, tally, { tokens, early }, options.wakes)
   }))
 })
 
@@ -174,7 +182,11 @@ const underLease = Effect.fn("underLease")(function*(
   before: Answers,
   fitting: Known | "all" | null,
   tally: Ref.Ref<Tally>,
-  tokens: Readonly<Record<Side, Tokens>>,
+  { early, tokens }: {
+    readonly tokens: Readonly<Record<Side, Tokens>>
+    /** Announced already; null where that comes last. */
+    readonly early: Renewals | null
+  },
   wakes: Wakes | undefined
 ) {
   const config = yield* SyncConfig
@@ -183,16 +195,14 @@ const underLease = Effect.fn("underLease")(function*(
   const startedMs = yield* Clock.currentTimeMillis
   const setUp = fitting === "all" ? null : yield* setUpNow(memory, fitting)
   if (setUp !== null) yield* scan(setUp.tables.map(({ table }) => table))
-  const askAgain = Effect.fnUntraced(function*(renewals?: Record<"confirmed" | "settled", Renewal>) {
-    const known = yield* Ref.get(memory.ready)
-    const ask = (database: Database, renewal: Renewal | undefined) =>
-      database.ask({ ...questionTo(database.side, known, config), ...(renewal === undefined ? {} : { renewal }) })
-    const theirs = yield* ask(external, renewals?.confirmed)
-    const went = renewals !== undefined && theirs.tokens.own === renewals.confirmed.own
-    return { replit: yield* ask(replit, went ? renewals.settled : undefined), external: theirs }
-  })
+  const ask = (database: Database, how: Pick<Question, "release"> & { readonly renewal?: Renewal | undefined } = {}) =>
+    Effect.flatMap(Ref.get(memory.ready), (known) => {
+      const { renewal, ...rest } = how
+      const question = { ...questionTo(database.side, known, config), ...rest }
+      return database.ask(renewal === undefined ? question : { ...question, renewal })
+    })
   // What a set-up marked or adopted is pending now, and wasn't when we asked.
-  const answers = setUp === null ? before : yield* askAgain()
+  const answers = setUp === null ? before : yield* onBoth((database) => ask(database))
   if (setUp !== null) yield* noteStates(memory, answers)
   const ready = (yield* Ref.get(memory.ready))!
   const braked = yield* brake(workOf(ready, answers), ready.tables.map(({ table }) => table), answers)
@@ -204,13 +214,24 @@ const underLease = Effect.fn("underLease")(function*(
   const paused = new Set(moved.paused.map(({ table }) => table))
   const through = ready.tables.map(({ table }) => table.name).filter((name) => !paused.has(display(name)))
   // A database on which nothing may be installed keeps no token.
-  const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
+  const renewals = early ?? (config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens))
   const retention = Duration.toMillis(config.retention)
-  yield* onBoth((database) =>
-    database.purge(through, retention, database.side === "external" ? renewals?.announced : undefined)
-  )
-  const { renewed } = yield* replit.finish(yield* runOf(startedMs, moved, null), renewals?.taken)
-  const after = yield* askAgain(renewed && renewals !== null ? renewals : undefined)
+  // What one side forgets goes beside what the other is told, and the lease goes back with the last answer.
+  const purge = (database: Database, renewal?: Renewal) => database.purge(through, retention, renewal)
+  if (early === null) yield* purge(external, renewals?.announced)
+  const [{ renewed }] = yield* Effect.all([
+    Effect.flatMap(runOf(startedMs, moved, null), (run) => replit.finish(run, renewals?.taken)),
+    early === null ? Effect.void : purge(external)
+  ], { concurrency: 2 })
+  const [theirs] = yield* Effect.all([
+    ask(external, { renewal: renewed ? renewals?.confirmed : undefined }),
+    purge(replit)
+  ], { concurrency: 2 })
+  const went = renewed && theirs.tokens.own === renewals?.confirmed.own
+  const after = {
+    external: theirs,
+    replit: yield* ask(replit, { renewal: went ? renewals?.settled : undefined, release: true })
+  }
   return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
 })
 

@@ -109,6 +109,8 @@ export const makeRenewals = Effect.fnUntraced(function*(seen: Readonly<Record<Si
   } satisfies Record<string, Renewal>
 })
 
+export type Renewals = Effect.Effect.Success<ReturnType<typeof makeRenewals>>
+
 /** The date only where it isn't today's. */
 const moment = (ms: number, nowMs: number) => {
   const [date, time] = DateTime.formatIso(DateTime.unsafeMake(ms)).split("T") as [string, string]

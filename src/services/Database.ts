@@ -222,6 +222,8 @@ export interface Question {
   }
   /** Written before the question is answered. */
   readonly renewal?: Renewal
+  /** Gives the lease back with the answer, if it was taken here. */
+  readonly release?: boolean
 }
 
 export interface Answer {

@@ -11,6 +11,8 @@ export class ProxyError extends Data.TaggedError("ProxyError")<{ readonly messag
 export interface ProxyOptions {
   /** Added to everything that passes, each way. Default: none. */
   readonly latency?: Duration.DurationInput
+  /** Bytes a second that pass each way, on all connections together. Default: as many as come. */
+  readonly throttle?: number
 }
 
 export interface Proxy {
@@ -21,6 +23,8 @@ export interface Proxy {
    * connection up (start-up packet, password) isn't counted, nor is the farewell, which has no answer.
    */
   readonly roundTrips: Effect.Effect<ReadonlyArray<RoundTrip>>
+  /** Those that set connections up. */
+  readonly setUpTrips: Effect.Effect<ReadonlyArray<RoundTrip>>
   /** Resets every open connection, as a router that restarts does. New ones are let through. */
   readonly cut: Effect.Effect<void>
   /** Holds back all that comes, on new connections too: no error, no end, only silence. */
@@ -43,16 +47,22 @@ export const make = (
   Effect.gen(function*() {
     const { hostname, port } = new URL(Redacted.value(url))
     const trips: Array<Mutable<RoundTrip>> = []
-    const wire: Wire = { latencyMs: Duration.toMillis(options.latency ?? 0), gate: yield* Effect.makeLatch(true) }
+    const setUps: Array<Mutable<RoundTrip>> = []
+    const wire: Wire = {
+      latencyMs: Duration.toMillis(options.latency ?? 0),
+      gate: yield* Effect.makeLatch(true),
+      lanes: { up: makeLane(options.throttle), down: makeLane(options.throttle) }
+    }
     const relays = yield* FiberSet.make()
     const fork = yield* FiberSet.runtime(relays)()
     const server = { host: hostname, port: Number(port || 5432), allowHalfOpen: true }
     const ownPort = yield* listen((client) =>
-      fork(Effect.ignore(Effect.scoped(relay(client, server, wire, makeCounter(trips)))))
+      fork(Effect.ignore(Effect.scoped(relay(client, server, wire, makeCounter(trips, setUps)))))
     )
     return {
       url: Redacted.make(Object.assign(new URL(Redacted.value(url)), { host: `127.0.0.1:${ownPort}` }).href),
       roundTrips: Effect.sync(() => structuredClone(trips)),
+      setUpTrips: Effect.sync(() => structuredClone(setUps)),
       cut: FiberSet.clear(relays),
       stall: wire.gate.close,
       resume: wire.gate.open
@@ -63,7 +73,20 @@ interface Wire {
   readonly latencyMs: number
   /** Closed while the network is silent. */
   readonly gate: Effect.Latch
+  readonly lanes: { readonly up: Lane; readonly down: Lane }
 }
+
+/** One way of a narrow network: when what was sent last is through. */
+interface Lane {
+  readonly bytesASecond: number
+  freeAtMs: number
+}
+
+const makeLane = (bytesASecond = Infinity): Lane => ({ bytesASecond, freeAtMs: 0 })
+
+/** When bytes that come now are through. */
+const passes = (lane: Lane, nowMs: number, bytes: number): number =>
+  lane.freeAtMs = Math.max(lane.freeAtMs, nowMs) + (1000 * bytes) / lane.bytesASecond
 
 const listen = (onClient: (client: Net.Socket) => void) =>
   Effect.acquireRelease(
@@ -80,9 +103,10 @@ const relay = (client: Net.Socket, target: Net.NetConnectOpts, wire: Wire, count
   Effect.gen(function*() {
     yield* owned(client)
     const server = yield* owned(Net.connect(target))
-    yield* Effect.all([pump(client, server, wire, counter.asked), pump(server, client, wire, counter.answered)], {
-      concurrency: 2
-    })
+    yield* Effect.all([
+      pump(client, server, wire, wire.lanes.up, counter.asked),
+      pump(server, client, wire, wire.lanes.down, counter.answered)
+    ], { concurrency: 2 })
   }).pipe(inRealTime)
 
 const owned = (socket: Net.Socket) =>
@@ -95,20 +119,18 @@ const owned = (socket: Net.Socket) =>
     (socket, exit) => Effect.sync(() => Exit.isSuccess(exit) ? socket.destroy() : socket.resetAndDestroy())
   )
 
-const pump = (from: Net.Socket, to: Net.Socket, { gate, latencyMs }: Wire, note: Note) =>
+const pump = (from: Net.Socket, to: Net.Socket, { gate, latencyMs }: Wire, lane: Lane, note: Note) =>
   NodeStream.fromReadable<ProxyError, Uint8Array>(() => from, (cause) => failed("read", cause), { closeOnDone: false })
     .pipe(
       Stream.mapEffect((bytes) =>
         Effect.map(now, (nowMs) => {
           note(bytes, nowMs)
-          return { bytes, dueMs: nowMs + latencyMs }
+          return { bytes, dueMs: passes(lane, nowMs, bytes.length) + latencyMs }
         })
       ),
       // Latency must not become a limit of throughput: what comes meanwhile waits its own time.
       Stream.buffer({ capacity: 64 }),
-      Stream.runForEach(({ bytes, dueMs }) =>
-        Effect.zipRight(latencyMs === 0 ? Effect.void : sleepUntil(dueMs), gate.whenOpen(write(to, bytes)))
-      ),
+      Stream.runForEach(({ bytes, dueMs }) => Effect.zipRight(sleepUntil(dueMs), gate.whenOpen(write(to, bytes)))),
       Effect.zipRight(Effect.sync(() => to.end()))
     )
 
@@ -130,7 +152,7 @@ interface Counter {
 }
 
 /** A question counts when its answer comes, and no earlier than the session is set up. */
-const makeCounter = (trips: Array<Mutable<RoundTrip>>): Counter => {
+const makeCounter = (trips: Array<Mutable<RoundTrip>>, setUps: Array<Mutable<RoundTrip>>): Counter => {
   let isSetUp = false
   let askedMs: number | null = null
   let current: Mutable<RoundTrip> | null = null
@@ -139,7 +161,7 @@ const makeCounter = (trips: Array<Mutable<RoundTrip>>): Counter => {
       askedMs ??= nowMs
     },
     answered: (bytes, nowMs) => {
-      if (isSetUp && askedMs !== null) trips.push(current = { sentMs: askedMs, answeredMs: nowMs })
+      if (askedMs !== null) (isSetUp ? trips : setUps).push(current = { sentMs: askedMs, answeredMs: nowMs })
       if (current !== null) current.answeredMs = nowMs
       askedMs = null
       isSetUp ||= readyForQuery.equals(bytes.subarray(-readyForQuery.length))

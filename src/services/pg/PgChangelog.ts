@@ -10,11 +10,11 @@ import { type Side, sides } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { noTokens, type Renewal } from "../../domain/Tokens.ts"
-import type { Answer, Changelog, Claim, Identity, Phase, Question, Visits } from "../Database.ts"
+import type { Answer, Changelog, Claim, Identity, Phase, Question, Run, Visits } from "../Database.ts"
 import { applyClaim } from "./applyClaim.ts"
 import { newestMigration } from "./Migrations.ts"
 import { columnsOf } from "./PgJournal.ts"
-import type { PgSession, Row, Transaction } from "./PgSession.ts"
+import { type PgSession, pinned, type Row, type Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import { bouncesMax, type TableSql } from "./TableSql.ts"
 
@@ -22,17 +22,22 @@ import { bouncesMax, type TableSql } from "./TableSql.ts"
 export const make = (session: PgSession, stems: Stems): Changelog => {
   /** Who asks, by the last question: a cycle that this process finishes is noted as its. */
   let holder: string | null = null
+  /** The connection that holds the lease, while it does. */
+  let lent: { readonly query: Transaction["query"]; isOurs: boolean } | null = null
   const askOnce = (question: Question) =>
     Effect.gen(function*() {
       const { countTo, known, note, renewal, schemas, tables } = question
       holder = note?.holder ?? holder
       const spent = spentValues(note?.spent)
-      const rows = yield* session.query(
+      const gives = question.release === true ? lent : null
+      const rows = yield* (gives?.query ?? session.query)(
         `select ${spent.length === 0 ? "" : "vaivem.note_traffic($9::jsonb, $10::bigint), "}${
           renewal === undefined ? "" : `${renew(9 + spent.length)}, `
         }
            vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
-           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens`,
+           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens${
+          gives === null ? "" : `, ${giveBack}`
+        }`,
         [
           tables.map(({ schema }) => schema),
           tables.map(({ name }) => name),
@@ -46,6 +51,7 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
           ...renewalValues(renewal)
         ]
       )
+      if (gives !== null) gives.isOurs = false
       return yield* decodeAnswer(rows[0]!, question.tables, stems)
     })
 
@@ -64,10 +70,13 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
       const query = yield* session.reserve
       const rows = yield* query("select pg_try_advisory_lock(hashtextextended('vaivem lease', 0)) as taken")
       if (rows[0]?.taken !== "t") return false
+      const own = { query, isOurs: true }
+      lent = own
       // The connection goes back to the pool with the scope, and the lock must not go with it.
-      yield* Effect.addFinalizer(() =>
-        Effect.ignoreLogged(query("select pg_advisory_unlock(hashtextextended('vaivem lease', 0))"))
-      )
+      yield* Effect.addFinalizer(() => {
+        if (lent === own) lent = null
+        return own.isOurs ? Effect.ignoreLogged(query(`select ${giveBack}`)) : Effect.void
+      })
       return true
     }),
 
@@ -126,23 +135,17 @@ export const make = (session: PgSession, stems: Stems): Changelog => {
         })),
 
     finish: (run, renewal) =>
-      session.transaction(Effect.gen(function*() {
-        const { sql } = session
-        const renewing = renewal === undefined
-          ? []
-          : yield* session.query(`select ${renew(1)} as renewed`, renewalValues(renewal))
-        const done = { renewed: renewing[0]?.renewed === "t" }
-        yield* session.run(sql`update vaivem.pairs
-        set finished_at = clock_timestamp(), finished_by = ${holder}::uuid, cycles = cycles + 1`)
-        if (run === null) return done
-        yield* session.run(sql`insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
-        values (${run.startedAt}, ${run.durationMs}, ${run.outcome}, ${JSON.stringify(run.push)}::jsonb,
-          ${JSON.stringify(run.pull)}::jsonb, ${run.error})`)
-        yield* session.run(
-          sql`delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}::bigint`
-        )
-        return done
-      })),
+      Effect.gen(function*() {
+        const steps = [
+          { text: pinned() },
+          ...(renewal === undefined ? [] : [{ text: `select ${renew(1)}`, values: renewalTexts(renewal) }]),
+          { text: noteCycle, values: [holder] },
+          ...(run === null ? [] : [{ text: noteRun, values: runTexts(run) }, { text: forgetRuns }])
+        ]
+        const flown = yield* session.flight(() => ({ steps }))
+        if (flown._tag === "Refused") return yield* flown.error
+        return { renewed: renewal !== undefined && flown.results[1]?.rows[0]?.[0] === "t" }
+      }),
 
     purge: (names, olderThanMs, renewal) =>
       Effect.map(
@@ -194,7 +197,37 @@ const renewalValues = (renewal: Renewal | undefined): ReadonlyArray<unknown> =>
     renewal.forget ?? []
   ]
 
+/** The same as texts of parameters. */
+const renewalTexts = (renewal: Renewal): ReadonlyArray<string | null> => {
+  const { announce, forget = [], ifOwn, own, peer } = renewal
+  return [
+    ifOwn === undefined ? "f" : "t",
+    ifOwn ?? null,
+    own ?? null,
+    peer ?? null,
+    announce ?? null,
+    `{${forget.join(",")}}`
+  ]
+}
+
+const noteCycle = `update vaivem.pairs
+  set finished_at = clock_timestamp(), finished_by = $1::uuid, cycles = cycles + 1`
+
+const noteRun = `insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
+  values ($1::timestamptz, $2::bigint, $3, $4::jsonb, $5::jsonb, $6)`
+
+const runTexts = ({ durationMs, error, outcome, pull, push, startedAt }: Run): ReadonlyArray<string | null> => [
+  startedAt,
+  String(durationMs),
+  outcome,
+  JSON.stringify(push),
+  JSON.stringify(pull),
+  error
+]
+
 const runsKept = 10_000
+const forgetRuns = `delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}`
+const giveBack = "pg_advisory_unlock(hashtextextended('vaivem lease', 0))"
 /** Why a row is held that bounces. */
 export const bouncing =
   "bounces: this row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
