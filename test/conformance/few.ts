@@ -4,10 +4,10 @@ import type { SyncedTable } from "../../src/domain/SyncedTable.ts"
 import type { Few } from "../../src/services/Database.ts"
 import { type MakePair, type Member, move, setUp, waiting } from "./Pair.ts"
 
-/** A claim of few rows; dies of another answer. */
+/** A claim of few rows; dies of another answer. Whether anything is in quarantine is known from the question of a cycle. */
 const claimed = (member: Member, table: SyncedTable) =>
   Effect.flatMap(
-    member.database.claimFew(table),
+    Effect.zipRight(member.database.ask({ tables: [table.name] }), member.database.claimFew(table)),
     (few): Effect.Effect<Few> => typeof few === "string" ? Effect.dieMessage(few) : Effect.succeed(few)
   )
 
