@@ -9,6 +9,7 @@ import { braking } from "./conformance/braking.ts"
 import { catalog } from "./conformance/catalog.ts"
 import { changelog } from "./conformance/changelog.ts"
 import { comparison } from "./conformance/comparison.ts"
+import { few } from "./conformance/few.ts"
 import { ids } from "./conformance/ids.ts"
 import { journal } from "./conformance/journal.ts"
 import { lease } from "./conformance/lease.ts"
@@ -56,6 +57,9 @@ export const suite = (
     })
     describe("applying", () => {
       applying(makeReady)
+    })
+    describe("few", () => {
+      few(makeReady)
     })
     describe("braking", () => {
       braking(makeReady)

@@ -2,13 +2,13 @@
  * What most cycles move, and all that live mode does: few rows, both directions at once, in three steps for all of it
  * (claim, apply, acknowledge). What it leaves (many rows, contested or refused ones) goes by phases, as `propagate` does it.
  */
-import { Effect } from "effect"
+import { Effect, Either } from "effect"
 import type { Side } from "../domain/Side.ts"
 import { opposite, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
-import type { Applied, Few } from "../services/Database.ts"
+import type { Applied, Database, Few } from "../services/Database.ts"
 import { type Allowance, permitOf } from "./Allowance.ts"
 import { databases } from "./databases.ts"
 
@@ -28,7 +28,7 @@ export const few = Effect.fn("few")(function*(table: SyncedTable, options: FewOp
   const claims = yield* Effect.all(
     options.from.map((side) =>
       both[side].claimFew(table).pipe(
-        Effect.catchIf(isLeft, () => Effect.succeed("many" as const)),
+        orByPhases("many" as const),
         Effect.map((claimed) => ({ side, claimed }))
       )
     ),
@@ -38,12 +38,10 @@ export const few = Effect.fn("few")(function*(table: SyncedTable, options: FewOp
   const found = claims.flatMap(({ claimed, side }) => typeof claimed === "string" ? [] : [{ side, claimed }])
   // A key that is claimed on both sides must not be on its way in both directions at once.
   if (found.length === 2 && !areApart(found.map(({ claimed }) => claimed))) return through
-  const moved = yield* Effect.all(
-    found.filter(({ claimed: { deletes, rows } }) => (deletes === 0 || options.deletes) && rows <= options.batchRowsMax)
-      .map(({ claimed, side }) => Effect.map(move(table, side, claimed, options), (all) => all ? [side] : [])),
-    { concurrency: 2 }
+  const going = found.filter(({ claimed: { deletes, rows } }) =>
+    (deletes === 0 || options.deletes) && rows <= options.batchRowsMax
   )
-  return [...through, ...moved.flat()]
+  return [...through, ...(yield* move(table, going, options))]
 })
 
 const areApart = (claims: ReadonlyArray<Few>): boolean => {
@@ -51,25 +49,53 @@ const areApart = (claims: ReadonlyArray<Few>): boolean => {
   return claims.every(({ keys }) => keys !== null) && new Set(all).size === all.length
 }
 
-/** Whether all of it is through. Like any batch it can't be interrupted. */
-const move = (table: SyncedTable, side: Side, claimed: Few, { allowances, onMoved }: FewOptions) =>
-  Effect.scoped(Effect.gen(function*() {
+interface Going {
+  readonly side: Side
+  readonly claimed: Few
+}
+
+/**
+ * Returns the sides of which all is through. Like any batch it can't be interrupted. Both sides are acknowledged when both have
+ * been applied: a connection to each is enough then, and opening another one takes longer than all of this.
+ */
+const move = (table: SyncedTable, going: ReadonlyArray<Going>, { allowances, onMoved }: FewOptions) =>
+  Effect.gen(function*() {
     const both = yield* databases
-    const permit = yield* permitOf(allowances?.[side])
-    if (claimed.deletes > 0 && !permit.takeDeletes(claimed.deletes)) return false
-    const applied = yield* both[opposite(side)].applyFew(table, claimed)
+    const tried = yield* Effect.all(
+      going.map((one) => Effect.either(applied(both[opposite(one.side)], table, one, allowances?.[one.side]))),
+      { concurrency: 2 }
+    )
+    const settled = yield* Effect.all(
+      tried.flatMap((one) => Either.isRight(one) && one.right !== null ? [one.right] : []).map(
+        ({ applied, claimed, side }) =>
+          claimed.acknowledge(applied.kept).pipe(
+            Effect.zipRight(onMoved(side, applied, claimed.rows - applied.kept.length)),
+            Effect.as(applied.kept.length === 0 ? [side] : []),
+            orByPhases([])
+          )
+      ),
+      { concurrency: 2 }
+    )
+    yield* Effect.all(tried)
+    return settled.flat()
+  }).pipe(Effect.uninterruptible)
+
+/** Null where it is to go by phases. */
+const applied = (to: Database, table: SyncedTable, { claimed, side }: Going, allowance: Allowance | undefined) =>
+  Effect.scoped(Effect.gen(function*() {
+    const permit = yield* permitOf(allowance)
+    if (claimed.deletes > 0 && !permit.takeDeletes(claimed.deletes)) return null
+    const applied = yield* to.applyFew(table, claimed)
     permit.use()
-    yield* claimed.acknowledge(applied.kept)
-    yield* onMoved(side, applied, claimed.rows - applied.kept.length)
-    return applied.kept.length === 0
-  })).pipe(
-    Effect.uninterruptible,
-    Effect.catchIf(isLeft, ({ message }) =>
-      Effect.as(
-        Effect.logDebug("Few rows go as many do").pipe(Effect.annotateLogs({ from: side, reason: message })),
-        false
-      ))
-  )
+    return { side, claimed, applied }
+  })).pipe(orByPhases(null))
+
+const orByPhases = <B>(otherwise: B) => <A, R>(self: Effect.Effect<A, SyncError, R>) =>
+  Effect.catchIf(self, isLeft, ({ message }) =>
+    Effect.as(
+      Effect.logDebug("Few rows go as many do").pipe(Effect.annotateLogs({ reason: message })),
+      otherwise
+    ))
 
 /** What the ordinary way finds out more about: it halves, judges again, or says what is wrong with the table. */
 const isLeft = ({ _tag }: SyncError): boolean =>

@@ -23,6 +23,8 @@ export interface Proxy {
    * connection up (start-up packet, password) isn't counted, nor is the farewell, which has no answer.
    */
   readonly roundTrips: Effect.Effect<ReadonlyArray<RoundTrip>>
+  /** Those that set connections up. */
+  readonly setUpTrips: Effect.Effect<ReadonlyArray<RoundTrip>>
   /** Resets every open connection, as a router that restarts does. New ones are let through. */
   readonly cut: Effect.Effect<void>
   /** Holds back all that comes, on new connections too: no error, no end, only silence. */
@@ -52,6 +54,7 @@ export const make = (
       gate: yield* Effect.makeLatch(true),
       bytesPerSecond: null
     }
+    const setUps: Array<Mutable<RoundTrip>> = []
     const relays = yield* FiberSet.make()
     const fork = yield* FiberSet.runtime(relays)()
     const { localAddress } = options
@@ -62,11 +65,12 @@ export const make = (
       ...(localAddress === undefined ? {} : { localAddress })
     }
     const ownPort = yield* listen((client) =>
-      fork(Effect.ignore(Effect.scoped(relay(client, server, wire, makeCounter(trips)))))
+      fork(Effect.ignore(Effect.scoped(relay(client, server, wire, makeCounter(trips, setUps)))))
     )
     return {
       url: Redacted.make(Object.assign(new URL(Redacted.value(url)), { host: `127.0.0.1:${ownPort}` }).href),
       roundTrips: Effect.sync(() => structuredClone(trips)),
+      setUpTrips: Effect.sync(() => structuredClone(setUps)),
       cut: FiberSet.clear(relays),
       stall: wire.gate.close,
       resume: wire.gate.open,
@@ -155,7 +159,7 @@ interface Counter {
 }
 
 /** A question counts when its answer comes, and no earlier than the session is set up. */
-const makeCounter = (trips: Array<Mutable<RoundTrip>>): Counter => {
+const makeCounter = (trips: Array<Mutable<RoundTrip>>, setUps: Array<Mutable<RoundTrip>>): Counter => {
   let isSetUp = false
   let askedMs: number | null = null
   let current: Mutable<RoundTrip> | null = null
@@ -164,7 +168,7 @@ const makeCounter = (trips: Array<Mutable<RoundTrip>>): Counter => {
       askedMs ??= nowMs
     },
     answered: (bytes, nowMs) => {
-      if (isSetUp && askedMs !== null) trips.push(current = { sentMs: askedMs, answeredMs: nowMs })
+      if (askedMs !== null) (isSetUp ? trips : setUps).push(current = { sentMs: askedMs, answeredMs: nowMs })
       if (current !== null) current.answeredMs = nowMs
       askedMs = null
       isSetUp ||= readyForQuery.equals(bytes.subarray(-readyForQuery.length))

@@ -11,11 +11,11 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { noTokens, type Renewal } from "../../domain/Tokens.ts"
-import type { Answer, Changelog, Claim, ClaimRequest, Identity, Phase, Question, Visits } from "../Database.ts"
+import type { Answer, Changelog, Claim, ClaimRequest, Identity, Phase, Question, Run, Visits } from "../Database.ts"
 import { applyClaim } from "./applyClaim.ts"
 import { newestMigration } from "./Migrations.ts"
 import { columnsOf } from "./PgJournal.ts"
-import { patient, type PgSession, type Row, type Transaction } from "./PgSession.ts"
+import { patient, type PgSession, pinned, type Row, type Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import { bouncesMax, type TableSql } from "./TableSql.ts"
 
@@ -127,23 +127,17 @@ export const make = (
         })),
 
     finish: (run, renewal) =>
-      session.transaction(Effect.gen(function*() {
-        const { sql } = session
-        const renewing = renewal === undefined
-          ? []
-          : yield* session.query(`select ${renew(1)} as renewed`, renewalValues(renewal))
-        const done = { renewed: renewing[0]?.renewed === "t" }
-        yield* session.run(sql`update vaivem.pairs
-        set finished_at = clock_timestamp(), finished_by = ${holder}::uuid, cycles = cycles + 1`)
-        if (run === null) return done
-        yield* session.run(sql`insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
-        values (${run.startedAt}, ${run.durationMs}, ${run.outcome}, ${JSON.stringify(run.push)}::jsonb,
-          ${JSON.stringify(run.pull)}::jsonb, ${run.error})`)
-        yield* session.run(
-          sql`delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}::bigint`
-        )
-        return done
-      })),
+      Effect.gen(function*() {
+        const steps = [
+          { text: pinned() },
+          ...(renewal === undefined ? [] : [{ text: `select ${renew(1)}`, values: renewalTexts(renewal) }]),
+          { text: noteCycle, values: [holder] },
+          ...(run === null ? [] : [{ text: noteRun, values: runTexts(run) }, { text: forgetRuns }])
+        ]
+        const flown = yield* session.flight(() => ({ steps }))
+        if (flown._tag === "Refused") return yield* flown.error
+        return { renewed: renewal !== undefined && flown.results[1]?.rows[0]?.[0] === "t" }
+      }),
 
     purge: (names, { conflictsMs, historyMs }, renewal) =>
       Effect.map(
@@ -211,7 +205,37 @@ const renewalValues = (renewal: Renewal | undefined): ReadonlyArray<unknown> =>
     renewal.forget ?? []
   ]
 
+/** The same as texts of parameters. */
+const renewalTexts = (renewal: Renewal): ReadonlyArray<string | null> => {
+  const { announce, forget = [], ifOwn, own, peer } = renewal
+  return [
+    ifOwn === undefined ? "f" : "t",
+    ifOwn ?? null,
+    own ?? null,
+    peer ?? null,
+    announce ?? null,
+    `{${forget.join(",")}}`
+  ]
+}
+
+const noteCycle = `update vaivem.pairs
+  set finished_at = clock_timestamp(), finished_by = $1::uuid, cycles = cycles + 1`
+
+const noteRun = `insert into vaivem.runs (started_at, duration_ms, outcome, push, pull, error)
+  values ($1::timestamptz, $2::bigint, $3, $4::jsonb, $5::jsonb, $6)`
+
+const runTexts = ({ durationMs, error, outcome, pull, push, startedAt }: Run): ReadonlyArray<string | null> => [
+  startedAt,
+  String(durationMs),
+  outcome,
+  JSON.stringify(push),
+  JSON.stringify(pull),
+  error
+]
+
 const runsKept = 10_000
+const forgetRuns = `delete from vaivem.runs where id <= (select max(id) from vaivem.runs) - ${runsKept}`
+
 /** Why a row is held that bounces. */
 export const bouncing =
   "bounces: this row keeps travelling between the two sides without a write of the app: a trigger on each side seems "

@@ -15,7 +15,7 @@ import { ownStage } from "./applyClaim.ts"
 import type { Step, StepResult } from "./Flight.ts"
 import { byIndex } from "./PgChangelog.ts"
 import type { Kept, PgSession, Plan } from "./PgSession.ts"
-import { begin, dropStage, pinned } from "./PgSession.ts"
+import { begin, dropStage, pinned, theirSearchPath } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import { bouncesMax, type TableSql } from "./TableSql.ts"
 
@@ -89,6 +89,7 @@ const stepsOf = (
   const present = rows - deletes
   const all: ReadonlyArray<readonly [string, string | null, Omit<Step, "text">?]> = [
     ["begin", begin],
+    ["theirs", theirSearchPath],
     ["pinned", pinned({ table: table.name, searchPath: "theirs" })],
     ["applying", sql.applying],
     ...(print === null

@@ -183,7 +183,7 @@ export const make = Effect.fn("PgSession.make")(function*(
     yield* Effect.addFinalizer(() => rollBack(client))
     yield* onClient(client, sort(options)).script([
       `begin isolation level ${options?.isolation ?? "read committed"}`,
-      ...(options?.searchPath === "theirs" ? ["set local search_path to default"] : []),
+      ...(options?.searchPath === "theirs" ? [theirSearchPath] : []),
       pinned(options),
       ...(options?.fenced === "first" ? fence() : []),
       ...(memoryOf(client).stage._tag === "None" ? [] : [dropStage]),
@@ -305,6 +305,9 @@ const memoryOf = ({ pg }: Client): Memory => {
   memories.set(pg, known)
   return known
 }
+
+/** The role's own, which a connection that was pinned doesn't have any more. */
+export const theirSearchPath = "set local search_path to default"
 
 /** A stage of another shape may have been left by a flight. */
 export const dropStage = "drop table if exists pg_temp.vaivem_stage"

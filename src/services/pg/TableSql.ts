@@ -684,8 +684,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       )
       select c.places, c.ids, ${keyTexts("c")}::text, count(*) over (), sum(c.moves) over (), max(c.bounces) over (),
         row_number() over (order by ${ks("c")}), c.change_id, t.${id(key[0]!)} is not null,
-        case when t.${id(key[0]!)} is null then ${micros("c.changed_at")} else ${stampUs("c.changed_at")} end,
-        c.changed_at, c.bounces, ${numbers.map(() => "null").join(", ")},
+        ${changedUs}, c.bounces, ${numbers.map(() => "null").join(", ")},
         ${
         table.columns.map((column) =>
           key.includes(column)
