@@ -47,7 +47,8 @@ export const make = (connection: Connection): Changelog => {
       }),
       (taken) =>
         Effect.sync(() => {
-          if (taken) store.lease = null
+          // A session that was cut off has lost it, and another instance may have it by now.
+          if (taken && store.lease === connection) store.lease = null
         })
     ),
     claim: Effect.fn("MemoryDatabase.claim")((table, request) => claim(store, table, request)),
