@@ -45,7 +45,8 @@ export const make = (world: World, history: History): Clients => {
     Effect.suspend(() => {
       if (!fate.let(kindOf(side), point)) return Effect.void
       const transaction = open[side]
-      const { run, said } = randomStatement(chance, point)
+      const { removes = [], run, said } = randomStatement(chance, point)
+      history.removes(side, transaction === undefined ? [] : removes)
       if (transaction === undefined) return writing(side, said, run(servers[side].app))
       return Effect.map(writing(side, `in a transaction, ${said}`, run(transaction)), (taken) => {
         // A refused statement ends its transaction.
@@ -150,6 +151,8 @@ const kindOf = (side: Side): Kind => `app on ${side}`
 interface Statement {
   readonly said: string
   readonly run: (on: AppStatements) => Effect.Effect<void, AppRefused>
+  /** How the names of rows begin that it may delete. */
+  readonly removes?: ReadonlyArray<string>
 }
 
 /** Few keys and fewer addresses, so that everything gets into everything's way. The token tells what was written where. */
@@ -164,14 +167,16 @@ const randomStatement = (chance: Chance, token: string, stamped = chance.of(0.1)
       run: (on) => on.update(table, key, changes)
     }
   }
-  if (what < 85) return { said: `delete ${table.name} ${key.join()}`, run: (on) => on.remove(table, key) }
+  const removes = [`${table.name} ${key.join()}`, ...(table === perfis ? [`${itens.name} ${key.join()},`] : [])]
+  if (what < 85) return { said: `delete ${table.name} ${key.join()}`, run: (on) => on.remove(table, key), removes }
   if (what < 98) {
     return {
       said: `change key ${table.name} ${key.join()} to ${other.join()}`,
-      run: (on) => on.changeKey(table, key, other)
+      run: (on) => on.changeKey(table, key, other),
+      removes
     }
   }
-  return { said: "truncate notas", run: (on) => on.truncate(notas) }
+  return { said: "truncate notas", run: (on) => on.truncate(notas), removes: [`${notas.name} `] }
 }
 
 const randomInsert = (chance: Chance, token: string, stamped: boolean): Statement => {

@@ -22,6 +22,8 @@ export class History {
   private readonly versions = new Map<string, Array<Version>>()
   /** Journals that were taken out or set back since: what they held was told to people. */
   private readonly told: Array<Conflict> = []
+  /** How the names of rows begin that a transaction deleted: it may have inserted them, and then no version tells. */
+  private readonly removed = new Set<string>()
 
   /** Notes what a committed transaction of the app on one side did. */
   wrote(side: Side, before: Rows, after: Rows): void {
@@ -36,6 +38,11 @@ export class History {
     for (const { name, row } of changed) {
       this.versions.set(name, [...this.versions.get(name) ?? [], { side, row, replaced: false }])
     }
+  }
+
+  /** A transaction deletes rows whose names begin like these. */
+  removes(side: Side, beginnings: ReadonlyArray<string>): void {
+    for (const beginning of beginnings) this.removed.add(`${side} ${beginning}`)
   }
 
   /** A person has seen the deletes of a table that were held, and took them back. */
@@ -107,6 +114,7 @@ export class History {
       const name = rowName(table, key)
       const isWritten = lost === null
         ? reason !== "conflict" || this.versions.get(name)?.some(({ row }) => row === null) === true
+          || [...this.removed].some((beginning) => `${lostSide} ${name}`.startsWith(beginning))
         : written.has(`${traceOf(name, lost)} ${lost["email"]}`)
       if (isWritten) continue
       problems.push(`${name} on ${lostSide} was journaled as ${JSON.stringify(lost)}, which nobody wrote.`)
