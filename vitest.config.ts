@@ -21,6 +21,7 @@ const longest = [
   "test/main.test.ts",
   "test/pg/PgDatabase.test.ts",
   "test/simulation/simulation.test.ts",
+  "test/simulation/others.test.ts",
   "test/pg/writingMeanwhile.test.ts",
   "test/process/copy.test.ts",
   "test/process/timeTravel.test.ts",

@@ -12,6 +12,7 @@ import { display } from "../domain/TableName.ts"
 import type { Database } from "./Database.ts"
 import type { App } from "./memory/App.ts"
 import * as MemoryApp from "./memory/App.ts"
+import { backUp } from "./memory/Backup.ts"
 import * as Brake from "./memory/Brake.ts"
 import * as Catalog from "./memory/Catalog.ts"
 import * as Changelog from "./memory/Changelog.ts"
@@ -37,12 +38,16 @@ export interface MemoryServer {
   /** Another instance's. */
   readonly connect: () => Database
   readonly app: App
-  /** Ends the session of whoever has the lease, as a server does that hears nothing of it: the holder doesn't know. */
-  readonly dropLease: Effect.Effect<void>
   /** Sets how far the server's clock is off, milliseconds. */
   readonly setClockOffset: (ms: number) => Effect.Effect<void>
+  /** Notes all that is committed; what comes of it restores that, as often as it is run. Sessions and transactions end. */
+  readonly backUp: Effect.Effect<Effect.Effect<void>>
+  /** Ends the session that holds the lease, as a cut connection does: the instance isn't told. */
+  readonly loseLease: Effect.Effect<void>
   /** Changes a table as ALTER TABLE does: rows get the default, or null, in new columns and lose dropped ones. */
   readonly alter: (name: TableName, change: (table: MemoryTable) => MemoryTable) => Effect.Effect<void>
+  /** The committed rows of a table in no order, at once: for tests that look after every step. */
+  readonly peek: (name: TableName) => ReadonlyArray<Row>
   /** The pending keys of a table in its own key order, for tests that look behind the verbs. */
   readonly pending: (name: TableName) => Effect.Effect<ReadonlyArray<PendingKey>>
 }
@@ -57,14 +62,19 @@ export const make = Effect.fn("MemoryDatabase.make")(function*(
     database: connect(store),
     connect: () => connect(store),
     app: MemoryApp.make(store),
-    dropLease: Effect.sync(() => {
-      store.lease = null
-    }),
     setClockOffset: (ms) =>
       Effect.sync(() => {
         store.clockOffsetUs = BigInt(Math.round(ms * 1000))
       }),
+    backUp: Effect.sync(() => {
+      const restore = backUp(store)
+      return Effect.sync(restore)
+    }),
+    loseLease: Effect.sync(() => {
+      store.lease = null
+    }),
     alter: (name, change) => Effect.sync(() => alter(store, name, change)),
+    peek: (name) => [...MemoryStore.tableNamed(store, name).rows.values()],
     pending: (name) =>
       Effect.sync(() => {
         const state = MemoryStore.tableNamed(store, name)

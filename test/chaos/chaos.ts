@@ -9,7 +9,7 @@ import { NodeContext, NodeRuntime } from "@effect/platform-node"
 import { Cause, Clock, Console, Data, Duration, Effect, Fiber } from "effect"
 import { parseArgs } from "node:util"
 import { sides } from "../../src/domain/Side.ts"
-import { chanceOf } from "../simulation/World.ts"
+import { Fate } from "../simulation/Fate.ts"
 import { aftermath } from "./aftermath.ts"
 import * as Arena from "./Arena.ts"
 import * as Chronicle from "./Chronicle.ts"
@@ -43,7 +43,8 @@ const chaos = Effect.gen(function*() {
 
   const acknowledged: Array<Acknowledged> = []
   const lives: Lives = { now: new Set<Life>(), problems: [] }
-  const chances = Array.from({ length: 10 }, (_, index) => chanceOf(seed * 100 + index))
+  const fate = new Fate(seed)
+  const chances = Array.from({ length: 10 }, (_, index) => fate.at(`chance ${index}`))
   const trouble = [
     ...sides.flatMap((side, place) =>
       [1, 2, 3].map((n) => write(arena[side], `${side[0]}${n}`, chances[place * 3 + n]!, chronicle, acknowledged))

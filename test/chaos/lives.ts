@@ -4,7 +4,7 @@
  */
 import { Duration, Effect, Redacted } from "effect"
 import { type Side, sides } from "../../src/domain/Side.ts"
-import type { Chance } from "../simulation/World.ts"
+import type { Chance } from "../simulation/Fate.ts"
 import * as Program from "../support/Program.ts"
 import * as Proxy from "../support/Proxy.ts"
 import { type Arena, urlsOf } from "./Arena.ts"

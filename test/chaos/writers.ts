@@ -1,7 +1,7 @@
 /** The apps of both sides: several at once on few keys, in transactions of one to four statements, some held open for long. */
 import { Duration, Effect } from "effect"
 import type { Side } from "../../src/domain/Side.ts"
-import type { Chance } from "../simulation/World.ts"
+import type { Chance } from "../simulation/Fate.ts"
 import { connect, type TestClient } from "../support/TestClient.ts"
 import type { Member, TableName } from "./Arena.ts"
 import type { Chronicle } from "./Chronicle.ts"

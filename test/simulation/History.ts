@@ -20,6 +20,10 @@ interface Version {
 
 export class History {
   private readonly versions = new Map<string, Array<Version>>()
+  /** Journals that were taken out or set back since: what they held was told to people. */
+  private readonly told: Array<Conflict> = []
+  /** How the names of rows begin that a transaction deleted: it may have inserted them, and then no version tells. */
+  private readonly removed = new Set<string>()
 
   /** Notes what a committed transaction of the app on one side did. */
   wrote(side: Side, before: Rows, after: Rows): void {
@@ -36,6 +40,11 @@ export class History {
     }
   }
 
+  /** A transaction deletes rows whose names begin like these. */
+  removes(side: Side, beginnings: ReadonlyArray<string>): void {
+    for (const beginning of beginnings) this.removed.add(`${side} ${beginning}`)
+  }
+
   /** A person has seen the deletes of a table that were held, and took them back. */
   tookBackDeletes(table: string): void {
     for (const [name, versions] of this.versions) {
@@ -44,11 +53,34 @@ export class History {
     }
   }
 
+  /** A journal was taken out, as by `teardown`, or is about to be set back. */
+  keep(conflicts: ReadonlyArray<Conflict>): void {
+    this.told.push(...conflicts)
+  }
+
+  /**
+   * Something was forgotten: a side was set back, or what was pending was dropped. What leaves no trace in these rows
+   * and journals is lost with that, and so is a delete of which some side has the row, unless it is pending where it
+   * was made.
+   */
+  forgot(
+    rows: Readonly<Record<Side, Rows>>,
+    conflicts: ReadonlyArray<Conflict>,
+    isPending: (name: string, side: Side) => boolean
+  ): void {
+    const isKnown = knowing(rows, [...this.told, ...conflicts])
+    for (const [name, versions] of this.versions) {
+      for (const version of versions) {
+        version.replaced ||= version.row === null
+          ? sides.some((side) => rows[side].has(name)) && !isPending(name, version.side)
+          : !isKnown(traceOf(name, version.row))
+      }
+    }
+  }
+
   /** What is wrong with how it ended, a sentence each. */
   problems(rows: Readonly<Record<Side, Rows>>, conflicts: ReadonlyArray<Conflict>): ReadonlyArray<string> {
-    const there = new Set(sides.flatMap((side) => [...rows[side]].map(([name, row]) => traceOf(name, row))))
-    const journaled = new Set(conflicts.map(({ key, lost, table }) => traceOf(rowName(table, key), lost)))
-    const isKnown = (trace: string) => there.has(trace) || journaled.has(trace)
+    const isKnown = knowing(rows, [...this.told, ...conflicts])
     // A row that came to the key by a cascade is another one: nothing of what was deleted is back.
     const isGone = (name: string, versions: ReadonlyArray<Version>) =>
       sides.some((side) =>
@@ -78,8 +110,23 @@ export class History {
         problems.push(`${name} on ${side} is ${JSON.stringify(row)}, which nobody wrote.`)
       }
     }
+    for (const { key, lost, lostSide, reason, table } of [...this.told, ...conflicts]) {
+      const name = rowName(table, key)
+      const isWritten = lost === null
+        ? reason !== "conflict" || this.versions.get(name)?.some(({ row }) => row === null) === true
+          || [...this.removed].some((beginning) => `${lostSide} ${name}`.startsWith(beginning))
+        : written.has(`${traceOf(name, lost)} ${lost["email"]}`)
+      if (isWritten) continue
+      problems.push(`${name} on ${lostSide} was journaled as ${JSON.stringify(lost)}, which nobody wrote.`)
+    }
     return problems
   }
+}
+
+const knowing = (rows: Readonly<Record<Side, Rows>>, conflicts: ReadonlyArray<Conflict>) => {
+  const there = new Set(sides.flatMap((side) => [...rows[side]].map(([name, row]) => traceOf(name, row))))
+  const journaled = new Set(conflicts.map(({ key, lost, table }) => traceOf(rowName(table, key), lost)))
+  return (trace: string): boolean => there.has(trace) || journaled.has(trace)
 }
 
 /**

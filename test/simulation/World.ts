@@ -1,8 +1,8 @@
 /**
- * What one simulated history happens in: two memory servers, a clock that sleeps by jumping ahead, and chance that comes
- * from the seed alone.
+ * What one simulated history happens in: two memory servers, a clock that sleeps by jumping ahead, and the ways by which
+ * programs reach the servers.
  */
-import { Clock, Duration, Effect, Either, Layer, Random, Utils } from "effect"
+import { Clock, Context, Duration, Effect, Either, Layer, Random } from "effect"
 import type { Brake } from "../../src/domain/brake.ts"
 import { parseUrl } from "../../src/domain/ConnectionTarget.ts"
 import type { Policy } from "../../src/domain/decide.ts"
@@ -17,31 +17,32 @@ import type { MemoryServer } from "../../src/services/MemoryDatabase.ts"
 import * as MemoryDatabase from "../../src/services/MemoryDatabase.ts"
 import { ReplitDb } from "../../src/services/ReplitDb.ts"
 import { SyncConfig } from "../../src/services/SyncConfig.ts"
+import * as FaultyDatabase from "../support/FaultyDatabase.ts"
+import type { Chance, Fate } from "./Fate.ts"
+import type { Mutation } from "./mutations.ts"
+import { watching } from "./watching.ts"
 
 export interface World {
+  readonly fate: Fate
   readonly servers: Readonly<Record<Side, MemoryServer>>
-  readonly chance: Chance
   readonly clock: SimulatedClock
-  readonly config: Layer.Layer<SyncConfig>
+  /** Programs, run on new connections to both servers, or on ways with troubles of their own. */
+  readonly run: <A, E>(
+    program: Effect.Effect<A, E, Needs>,
+    troubles?: FaultyDatabase.Faults
+  ) => Effect.Effect<A, E>
+  /** What a program that connects once reaches the servers by. */
+  readonly connect: (troubles?: FaultyDatabase.Faults) => Context.Context<Needs>
+  readonly databases: Readonly<Record<Side, Database>>
+  /** Sides whose check on `perfis` refuses some of the names at the moment. */
+  readonly refusing: Set<Side>
   /** What happened, for people who look at a failed seed. */
   readonly story: Array<string>
+  /** What was seen to go wrong on the way. */
+  readonly wrong: Array<string>
 }
 
-/** Chance from the seed, without effects. */
-export interface Chance {
-  readonly below: (limit: number) => number
-  readonly of: (probability: number) => boolean
-  readonly pick: <A>(from: ReadonlyArray<A>) => A
-}
-
-export const chanceOf = (seed: number): Chance => {
-  const random = new Utils.PCGRandom(seed)
-  return {
-    below: (limit) => random.integer(limit),
-    of: (probability) => random.number() < probability,
-    pick: (from) => from[random.integer(from.length)]!
-  }
-}
+export type Needs = ReplitDb | ExternalDb | SyncConfig
 
 /** Sleeping moves time on at once; so does looking at it, by nothing or a little. */
 export class SimulatedClock implements Clock.Clock {
@@ -55,7 +56,7 @@ export class SimulatedClock implements Clock.Clock {
     return Number(this.us / 1000n)
   }
   unsafeCurrentTimeNanos(): bigint {
-    this.us += BigInt(this.chance.pick([0, 1, 700]))
+    this.us += this.chance.pick(ticksUs)
     return this.us * 1000n
   }
   readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
@@ -70,6 +71,8 @@ export class SimulatedClock implements Clock.Clock {
   }
 }
 
+const ticksUs = [0n, 1n, 700n]
+
 export const perfis: TableName = { schema: "public", name: "perfis" }
 export const itens: TableName = { schema: "public", name: "itens" }
 export const notas: TableName = { schema: "public", name: "notas" }
@@ -79,11 +82,11 @@ export const names: ReadonlyArray<TableName> = [itens, notas, perfis]
 export const tokenColumn: Readonly<Record<string, string>> = { perfis: "nome", itens: "texto", notas: "texto" }
 
 /** Two empty servers; which rules and settings hold comes from the seed. */
-export const make = Effect.fn("World.make")(function*(seed: number) {
-  const chance = chanceOf(seed)
-  const clock = new SimulatedClock(chance)
-  const tables = tablesOf(chance)
-  const start = (side: Side) => MemoryDatabase.make(side, { tables })
+export const make = Effect.fnUntraced(function*(seed: number, fate: Fate, mutation: Mutation | null) {
+  const chance = fate.at("settings")
+  const refusing = new Set<Side>()
+  const cascades = chance.of(0.5)
+  const start = (side: Side) => MemoryDatabase.make(side, { tables: tablesOf(cascades, () => refusing.has(side)) })
   const servers = yield* Effect.all({ replit: start("replit"), external: start("external") }).pipe(
     Effect.withRandom(Random.make(seed))
   )
@@ -97,46 +100,57 @@ export const make = Effect.fn("World.make")(function*(seed: number) {
     brake: chance.pick<Brake>([null, { rows: 0, percent: 0 }, { rows: 1, percent: 20 }]),
     policies: { byTable: new Map(names.map((name) => [display(name), chance.pick(policies)])) }
   }
-  const config = SyncConfig.layer({
+  const config = yield* Effect.scoped(Layer.build(SyncConfig.layer({
     replitUrl: target("replit"),
     externalUrl: target("external"),
     tables: names,
     ...settings
-  })
+  })))
   const { policies: { byTable }, ...rest } = settings
-  const story = [`settings ${JSON.stringify({ ...rest, policies: Object.fromEntries(byTable) })}`]
-  const world: World = { servers, chance, clock, config, story }
+  const story = [`settings ${JSON.stringify({ ...rest, cascades, policies: Object.fromEntries(byTable) })}`]
+  const wrong: Array<string> = []
+  const mutate = mutation?.(servers) ?? ((database: Database) => database)
+  const way = (side: Side, troubles?: FaultyDatabase.Faults) => {
+    const watched = watching(servers[side].connect(), settings.brake !== null, wrong)
+    return mutate(troubles === undefined ? watched : FaultyDatabase.make(watched, troubles))
+  }
+  // A layer for each program would cost two thirds of an idle cycle.
+  const connect = (troubles?: FaultyDatabase.Faults) =>
+    config.pipe(
+      Context.add(ReplitDb, way("replit", troubles)),
+      Context.add(ExternalDb, way("external", troubles))
+    )
+  const clean = connect()
+  const world: World = {
+    fate,
+    servers,
+    clock: new SimulatedClock(fate.at("clock")),
+    run: (program, troubles) => Effect.provide(program, troubles === undefined ? clean : connect(troubles)),
+    connect,
+    databases: { replit: servers.replit.database, external: servers.external.database },
+    refusing,
+    story,
+    wrong
+  }
   return world
 })
 
-export type Needs = ReplitDb | ExternalDb | SyncConfig
-
-/** What programs need, on these ways to the servers. */
-export const layerOf = (world: World, databases: Readonly<Record<Side, Database>>) =>
-  Layer.mergeAll(
-    world.config,
-    Layer.succeed(ReplitDb, databases.replit),
-    Layer.succeed(ExternalDb, databases.external)
-  )
-
 /** All rows of a side, by table and key. */
-export const rowsOf = (world: World, side: Side) =>
-  Effect.map(
-    Effect.all(names.map((name) => world.servers[side].app.rows(name))),
-    (tables) =>
-      new Map(tables.flatMap((rows, index) =>
-        rows.map((row) => [rowName(names[index]!, keyOf(names[index]!, row)), row] as const)
-      ))
+export const rowsOf = ({ servers }: World, side: Side): ReadonlyMap<string, Row> =>
+  new Map(
+    names.flatMap((name) => servers[side].peek(name).map((row) => [rowName(name, keyOf(name, row)), row] as const))
   )
 
 export type BothRows = Readonly<Record<Side, ReadonlyMap<string, Row>>>
 
-/** Both sides' rows. */
-export const allRows = (world: World): Effect.Effect<BothRows> =>
-  Effect.map(
-    Effect.all(sides.map((side) => rowsOf(world, side))),
-    ([replit, external]) => ({ replit: replit!, external: external! })
-  )
+export const allRows = (world: World): BothRows => ({
+  replit: rowsOf(world, "replit"),
+  external: rowsOf(world, "external")
+})
+
+/** Asks both sides, Replit first. */
+export const fromBoth = <A, E>({ databases }: World, ask: (database: Database) => Effect.Effect<ReadonlyArray<A>, E>) =>
+  Effect.map(Effect.forEach(sides, (side) => ask(databases[side])), (answers) => answers.flat())
 
 export const rowName = (table: TableName, key: ReadonlyArray<string | null>): string => `${table.name} ${key.join(",")}`
 
@@ -145,15 +159,16 @@ export const keyOf = (table: TableName, row: Row): ReadonlyArray<string> =>
 
 const target = (side: Side) => Either.getOrThrow(parseUrl(side, `postgresql://user@${side}.example/app`))
 
-const tablesOf = (chance: Chance): ReadonlyArray<MemoryTable> => {
+const tablesOf = (cascades: boolean, isRefusing: () => boolean): ReadonlyArray<MemoryTable> => {
   const stamp = { name: "updated_at", type: "timestamp with time zone", default: "now()" }
-  const follows = chance.of(0.5) ? { onUpdate: "cascade" as const } : {}
+  const follows = cascades ? { onUpdate: "cascade" as const } : {}
   return [
     {
       name: perfis,
       columns: [{ name: "id", type: "text" }, { name: "nome", type: "text" }, { name: "email", type: "text" }, stamp],
       key: ["id"],
-      uniques: [{ name: "perfis_email", columns: ["email"] }]
+      uniques: [{ name: "perfis_email", columns: ["email"] }],
+      checks: [{ name: "perfis_nome", holds: ({ nome }) => !(isRefusing() && /[02468]$/.test(nome ?? "")) }]
     },
     {
       name: itens,

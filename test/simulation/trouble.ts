@@ -6,61 +6,107 @@ import { Contended, type SyncError, Unavailable } from "../../src/domain/SyncErr
 import { makeCycle } from "../../src/programs/cycle.ts"
 import type * as FaultyDatabase from "../support/FaultyDatabase.ts"
 import type { Clients } from "./Clients.ts"
-import { layerOf, names, type World } from "./World.ts"
+import type { Chance } from "./Fate.ts"
+import { names, type World } from "./World.ts"
 
 /** The end of a process, between any two steps: everything that it does from then on ends at once. */
 export class Crash extends Data.TaggedError("Crash") {}
 
-/** The troubles of one process. How much there is of each comes from the seed. */
-export const makeTrouble = Effect.fnUntraced(function*(world: World, clients: Clients) {
-  const { chance, servers, story } = world
-  const fault = chance.pick([0, 0.02, 0.1])
-  const crash = chance.pick([0, 0, 0.01])
-  const busy = chance.pick([0.05, 0.2])
-  const others = yield* makeCycle
+export interface Trouble extends FaultyDatabase.Faults {
+  /** Names what happens from now on by this cycle of the process. */
+  readonly enter: (cycle: string) => void
+}
+
+/**
+ * The troubles of one process. How much there is of each comes from the seed.
+ *
+ * @param beside another process runs at the same time: now and then this one lets it go first.
+ */
+export const makeTrouble = (world: World, clients: Clients, process: string, beside: boolean): Trouble => {
+  const { fate, servers, story } = world
+  const rates = fate.at(process)
+  const fault = rates.pick([0, 0.02, 0.1])
+  const crash = rates.pick([0, 0, 0.01])
+  const busy = rates.pick([0.05, 0.2])
+  const losing = isLeaseFenced ? rates.pick([0, 0, 0, 0.03]) : 0
+  let cycle = process
+  let calls = 0
   let crashed = false
-  const another = others({ retryFor: 0, lease: "skip", notBefore: 0 }).pipe(
-    Effect.provide(layerOf(world, { replit: servers.replit.database, external: servers.external.database })),
-    Effect.exit
-  )
   let captured = false
-  const work = Effect.suspend((): Effect.Effect<unknown> => {
-    if (chance.of(0.005)) {
+  const another = Effect.flatMap(
+    makeCycle,
+    (others) => Effect.exit(world.run(others({ retryFor: 0, lease: "skip", notBefore: 0 })))
+  )
+  const acts = (point: string, count: number) =>
+    Effect.suspend(() => {
+      if (captured) return Effect.repeatN(Effect.suspend(() => clients.act(`${point}${count--}`)), count - 1)
+      // Before capture is on, what the apps delete can't be known: first contact takes it for missing.
+      return Effect.map(allCaptured(world), (all) => {
+        captured = all
+      })
+    })
+  const races = (point: string) =>
+    Effect.forEach(["r0", "r1", "r2"], (name) => clients.race(`${point}${name}`), { discard: true })
+  const work = (point: string, chance: Chance, verb: string): Effect.Effect<unknown> | null => {
+    if (beside && chance.of(0.3)) return Effect.yieldNow()
+    if (chance.of(losing) && moving.has(verb) && fate.let("lease", `${point} lease`)) {
+      story.push("  the session that holds the lease ends, and another process runs a cycle")
+      return Effect.zipRight(servers.replit.loseLease, another)
+    }
+    if (chance.of(0.002) && fate.let("other", `${point} other`)) {
       story.push("  another process runs a cycle")
       return another
     }
-    if (!chance.of(busy)) return Effect.void
-    if (captured) return Effect.repeatN(clients.act, chance.below(3))
-    // Before capture is on, what the apps delete can't be known: first contact takes it for missing.
-    return Effect.map(allCaptured(world), (all) => {
-      captured = all
-    })
-  })
-  const hinder = (when: "before" | "after", call: FaultyDatabase.Call) =>
-    Effect.suspend((): Effect.Effect<void, SyncError> => {
-      if (crashed || chance.of(crash)) {
-        if (!crashed) story.push(`  crash ${when} ${call.verb} on ${call.side}`)
-        crashed = true
-        return Effect.die(new Crash())
-      }
-      // Set-up takes many calls: at full rate few processes would live to see a row move.
-      if (!chance.of(moving.has(call.verb) ? fault : fault / 8)) return Effect.void
-      const error = when === "after" ? lostAnswer(call.side) : refusal(chance, call)
-      story.push(
-        `  ${error._tag}${error._tag === "Contended" ? ` (${error.reason})` : ""} ${when} ${call.verb} on ${call.side}`
-      )
-      return error
-    })
-  const faults: FaultyDatabase.Faults = {
-    before: (call) => Effect.zipRight(work, hinder("before", call)),
-    after: (call) => Effect.zipRight(work, hinder("after", call))
+    return chance.of(busy) ? acts(point, 1 + chance.below(3)) : null
   }
-  return faults
-})
+  const hinder = (
+    when: "before" | "after",
+    call: FaultyDatabase.Call,
+    point: string,
+    chance: Chance
+  ): Effect.Effect<void, SyncError> => {
+    if (crashed) return Effect.die(new Crash())
+    if (chance.of(crash) && fate.let("crash", `${point} crash`)) {
+      story.push(`  process ${process} crashes ${when} ${call.verb} on ${call.side}`)
+      crashed = true
+      return Effect.die(new Crash())
+    }
+    // Set-up takes many calls: at full rate few processes would live to see a row move.
+    if (!chance.of(moving.has(call.verb) ? fault : fault / 8)) return Effect.void
+    const error = when === "after" ? lostAnswer(call.side) : refusal(chance, call)
+    if (!fate.let("fault", `${point} fault`)) return Effect.void
+    const { _tag } = error
+    story.push(`  ${_tag}${_tag === "Contended" ? ` (${error.reason})` : ""} ${when} ${call.verb} on ${call.side}`)
+    // Who loses a race loses it to somebody.
+    return _tag === "Contended" ? Effect.zipRight(captured ? races(point) : Effect.void, error) : error
+  }
+  const at = (when: "before" | "after") => (call: FaultyDatabase.Call) =>
+    Effect.suspend(() => {
+      const point = `${cycle}.${++calls}${when === "before" ? "b" : "a"}`
+      const chance = fate.at(point)
+      const worked = work(point, chance, call.verb)
+      if (worked === null) return hinder(when, call, point, chance)
+      return Effect.flatMap(worked, () => hinder(when, call, point, chance))
+    })
+  return {
+    enter: (name) => {
+      cycle = `${process}.${name}`
+      calls = 0
+    },
+    before: at("before"),
+    after: at("after")
+  }
+}
 
-const allCaptured = ({ servers }: World) =>
+/**
+ * Whether a process that lost the lease without knowing it can still write. As long as it can, what it read before may
+ * come over what was synced since, and a lease that is lost in the middle is no fault that can be played.
+ */
+export const isLeaseFenced: boolean = false
+
+export const allCaptured = ({ databases }: World) =>
   Effect.map(
-    Effect.forEach(sides, (side) => servers[side].database.captured),
+    Effect.forEach(sides, (side) => databases[side].captured),
     (tables) => tables.flat().length === sides.length * names.length
   ).pipe(Effect.orDie)
 
@@ -69,7 +115,7 @@ const lostAnswer = (side: Side) =>
 
 /** Calls that write can lose to other transactions; everything can fail to reach the server. */
 const refusal = (
-  chance: World["chance"],
+  chance: Chance,
   { side, verb }: FaultyDatabase.Call
 ): SyncError & { _tag: "Unavailable" | "Contended" } => {
   if (!moving.has(verb) || chance.of(0.5)) return lostAnswer(side)

@@ -171,13 +171,14 @@ export const emptyTable = (schema: MemoryTable): TableState => ({
 
 /** Runs one step on the store at its server's time; what the engine throws becomes a typed error. */
 export const step = <A>(store: Store, run: (nowUs: bigint) => A): Effect.Effect<A, SyncError> =>
-  Effect.flatMap(now(store), (nowUs) =>
-    Effect.try({ try: () => run(nowUs), catch: (thrown) => thrown }).pipe(
-      Effect.catchAll((thrown) => {
-        const error = toSyncError(store.side, thrown)
-        return error === null ? Effect.die(thrown) : Effect.fail(error)
-      })
-    ))
+  Effect.clockWith((clock) => {
+    try {
+      return Effect.succeed(run(clock.unsafeCurrentTimeNanos() / 1000n + store.clockOffsetUs))
+    } catch (thrown) {
+      const error = toSyncError(store.side, thrown)
+      return error === null ? Effect.die(thrown) : Effect.fail(error)
+    }
+  })
 
 /** What the server's clock shows, in microseconds. */
 export const now = (store: Store): Effect.Effect<bigint> =>
