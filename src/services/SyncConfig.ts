@@ -51,6 +51,8 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly listensTo: ReadonlyArray<Side>
   /** Most rows a batch holds, 1 to 1,000,000. `SYNC_BATCH_ROWS_MAX`. */
   readonly batchRowsMax: number
+  /** A cycle that takes longer is ended: more than 0, at most 24 days. `SYNC_CYCLE_MAX`, default 2 hours. */
+  readonly cycleMax: Duration.Duration
   /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
   readonly retention: Duration.Duration
   /** How long commands and `--once` go on trying what may pass by itself, at most 1 day. `SYNC_RETRY_FOR`, default 60 s. */
@@ -104,6 +106,7 @@ export interface Settings {
   readonly maxInterval?: Duration.DurationInput | undefined
   readonly live?: boolean | undefined
   readonly batchRowsMax?: number | undefined
+  readonly cycleMax?: Duration.DurationInput | undefined
   readonly retention?: Duration.DurationInput | undefined
   readonly retryFor?: Duration.DurationInput | undefined
   readonly logFormat?: SyncConfig["Type"]["logFormat"] | undefined
@@ -134,6 +137,7 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     live: settings.live ?? false,
     listensTo: listensTo(settings),
     batchRowsMax: settings.batchRowsMax ?? 25_000,
+    cycleMax: Duration.decode(settings.cycleMax ?? "2 hours"),
     retention: Duration.decode(settings.retention ?? "7 days"),
     retryFor: Duration.decode(settings.retryFor ?? "60 seconds"),
     logFormat: settings.logFormat ?? "auto",
@@ -182,6 +186,7 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     maxInterval: optional(env, "SYNC_MAX_INTERVAL", (text) => maxInterval(text, env.get("SYNC_INTERVAL"))),
     live: optional(env, "SYNC_LIVE", (text) => live(text, env.get("SYNC_SCHEDULE"))),
     batchRowsMax: optional(env, "SYNC_BATCH_ROWS_MAX", rows),
+    cycleMax: optional(env, "SYNC_CYCLE_MAX", interval),
     retention: optional(env, "SYNC_RETENTION", retention),
     retryFor: optional(env, "SYNC_RETRY_FOR", retryFor),
     logFormat: optional(env, "SYNC_LOG_FORMAT", oneOf("auto", "pretty", "logfmt", "json")),
@@ -211,6 +216,7 @@ const variables = [
   "SYNC_MAX_INTERVAL",
   "SYNC_LIVE",
   "SYNC_BATCH_ROWS_MAX",
+  "SYNC_CYCLE_MAX",
   "SYNC_RETENTION",
   "SYNC_RETRY_FOR",
   "SYNC_LOG_FORMAT",
