@@ -64,6 +64,7 @@ describe("the settings", () => {
       assert.strictEqual(Duration.toMinutes(config.interval), 5)
       assert.strictEqual(config.batchRowsMax, 25_000)
       assert.strictEqual(Duration.toDays(config.retention), 7)
+      assert.strictEqual(Duration.toHours(config.cycleMax), 2)
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["auto", true, true])
     }))
 
@@ -76,6 +77,7 @@ describe("the settings", () => {
         SYNC_CONFLICT_POLICY: "replit-wins,loja.pedidos=External-Wins",
         SYNC_INTERVAL: " 90 Seconds ",
         SYNC_BATCH_ROWS_MAX: "1000000",
+        SYNC_CYCLE_MAX: "30 minutes",
         SYNC_RETENTION: "0",
         SYNC_LOG_FORMAT: "JSON",
         SYNC_AUTO_SETUP: "false",
@@ -90,6 +92,7 @@ describe("the settings", () => {
       assert.strictEqual(Duration.toSeconds(config.interval), 90)
       assert.strictEqual(config.batchRowsMax, 1_000_000)
       assert.strictEqual(Duration.toMillis(config.retention), 0)
+      assert.strictEqual(Duration.toMinutes(config.cycleMax), 30)
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["json", false, false])
     }))
 
