@@ -4,6 +4,7 @@ import type { SessionOptions } from "../services/pg/PgSession.ts"
 import * as PgDatabase from "../services/PgDatabase.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { Host } from "./Host.ts"
+import { sparingly } from "./sparingly.ts"
 
 /** The log goes to standard error, so that standard output holds results only. */
 export const logger = (format: SyncConfig["Type"]["logFormat"]) =>
@@ -11,11 +12,13 @@ export const logger = (format: SyncConfig["Type"]["logFormat"]) =>
     const form = format === "auto" ? (isTerminal.stderr ? "pretty" : "logfmt") : format
     return Logger.replace(
       Logger.defaultLogger,
-      {
-        pretty: Logger.prettyLogger({ stderr: true, colors: isTerminal.stderr }),
-        logfmt: Logger.withConsoleError(Logger.logfmtLogger),
-        json: Logger.withConsoleError(Logger.jsonLogger)
-      }[form]
+      sparingly(
+        {
+          pretty: Logger.prettyLogger({ stderr: true, colors: isTerminal.stderr }),
+          logfmt: Logger.withConsoleError(Logger.logfmtLogger),
+          json: Logger.withConsoleError(Logger.jsonLogger)
+        }[form]
+      )
     )
   }))
 

@@ -3,12 +3,12 @@
  * purge old history. Retries what may pass by itself; knows nothing about when the next cycle is.
  */
 import { Clock, DateTime, Duration, Effect, Option, Ref, Schedule, ScheduleDecision } from "effect"
-import { list } from "../domain/Quantity.ts"
+import { duration, list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
-import { ActionNeeded, LeaseTaken, retryable } from "../domain/SyncError.ts"
+import { ActionNeeded, LeaseTaken, retryable, WorldRefused } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
 import { isRenewalDone, noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
 import type { Answer, Database, Moved } from "../services/Database.ts"
@@ -80,14 +80,26 @@ export const makeCycle = Effect.gen(function*() {
     Effect.gen(function*() {
       const startedMs = yield* Clock.currentTimeMillis
       const tally = yield* Ref.make(emptyTally)
+      const { cycleMax } = yield* SyncConfig
       const done = yield* attempt(memory, options, tally).pipe(
         retrying(options.retryFor),
+        // The batch in hand can't be interrupted; what it waits for is bounded by itself.
+        Effect.timeoutFail({ duration: cycleMax, onTimeout: () => tookTooLong(cycleMax) }),
         Effect.tapError((error) => noteFailure(startedMs, tally, error))
       )
       return { ...done, durationMs: (yield* Clock.currentTimeMillis) - startedMs }
     }).pipe(Effect.withSpan("cycle"))
   return cycle
 })
+
+const tookTooLong = (limit: Duration.Duration) =>
+  new WorldRefused({
+    sqlState: null,
+    message:
+      `The cycle took longer than ${duration(Duration.toMillis(limit))} (SYNC_CYCLE_MAX) and was ended. What it moved `
+      + "stays, and the next one goes on with the rest. If it was at work all the time, allow more; else look at what the "
+      + "databases waited for in pg_stat_activity."
+  })
 
 /** Exponential from 200 ms to 10 s with jitter; the error's own class says whether another try is worth it. */
 export const retrying = (limit: Duration.DurationInput) => <A, R>(self: Effect.Effect<A, SyncError, R>) =>

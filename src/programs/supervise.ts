@@ -8,6 +8,7 @@
 import { Cause, Clock, Console, DateTime, Duration, Effect, Exit, Fiber, Option, Ref } from "effect"
 import { type Before, nextPause, standbyPause } from "../domain/nextPause.ts"
 import { duration } from "../domain/Quantity.ts"
+import { failuresSaidEveryMs, Repeats } from "../domain/Repeats.ts"
 import type { ActionNeeded, SyncError } from "../domain/SyncError.ts"
 import { display, type TableName } from "../domain/TableName.ts"
 import { announce, warningsOf } from "./announce.ts"
@@ -47,6 +48,7 @@ export const supervise = Effect.fn("supervise")(function*<R = never>(
     defects: yield* Ref.make(0),
     failures: yield* Ref.make(0),
     standsBy: yield* Ref.make(false),
+    repeats: new Repeats(failuresSaidEveryMs),
     warned: yield* Ref.make<ReadonlySet<string>>(new Set()),
     last: yield* Ref.make<Pick<Before, "pauseMs" | "woken"> | null>(null),
     names: yield* Ref.make<ReadonlyArray<TableName>>([])
@@ -75,6 +77,7 @@ interface Watch {
   readonly failures: Ref.Ref<number>
   /** The last cycle was another copy's. */
   readonly standsBy: Ref.Ref<boolean>
+  readonly repeats: Repeats
   /** What was warned of last time: it is not said again while it lasts. */
   readonly warned: Ref.Ref<ReadonlySet<string>>
   /** The pause before the cycle at hand. */
@@ -171,8 +174,11 @@ const leftBehindOrNot = Effect.catchAll(leftBehind, (error) =>
 const tellFailure = Effect.fn("tellFailure")(function*(error: SyncError, watch: Watch) {
   if (error._tag === "ActionNeeded" && !(yield* Ref.get(watch.hasPassed))) return yield* error
   yield* Ref.update(watch.failures, (failures) => failures + 1)
-  yield* Effect.logError("Cycle failed").pipe(Effect.annotateLogs({ reason: oneLine(error.message) }))
-  yield* Console.log(`${yield* stamp}Failed: ${oneLine(error.message)} The next cycle tries again.`)
+  const unsaid = watch.repeats.note(error.message, yield* Clock.currentTimeMillis)
+  if (unsaid === null) return
+  const said = `${oneLine(error.message)}${unsaid === 0 ? "" : ` (${unsaid} times more since this was said last)`}`
+  yield* Effect.logError("Cycle failed").pipe(Effect.annotateLogs({ reason: said }))
+  yield* Console.log(`${yield* stamp}Failed: ${said} The next cycle tries again.`)
 })
 
 /** Watched from outside, so that nothing that happens in it can take the service along. */

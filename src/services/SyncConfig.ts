@@ -52,6 +52,8 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly listensTo: ReadonlyArray<Side>
   /** Most rows a batch holds, 1 to 1,000,000. `SYNC_BATCH_ROWS_MAX`. */
   readonly batchRowsMax: number
+  /** A cycle that takes longer is ended: more than 0, at most 24 days. `SYNC_CYCLE_MAX`, default 2 hours. */
+  readonly cycleMax: Duration.Duration
   /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
   readonly retention: Duration.Duration
   /** How long conflicts are kept, restored or not, at most 36,500 days. `SYNC_KEEP_CONFLICTS`, default 90 days. */
@@ -122,6 +124,7 @@ export interface Settings {
   readonly maxInterval?: Duration.DurationInput | undefined
   readonly live?: boolean | undefined
   readonly batchRowsMax?: number | undefined
+  readonly cycleMax?: Duration.DurationInput | undefined
   readonly retention?: Duration.DurationInput | undefined
   readonly keepConflicts?: Duration.DurationInput | undefined
   readonly abandonedAfter?: Duration.DurationInput | null | undefined
@@ -156,6 +159,7 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     live: settings.live ?? false,
     listensTo: listensTo(settings),
     batchRowsMax: settings.batchRowsMax ?? 25_000,
+    cycleMax: Duration.decode(settings.cycleMax ?? "2 hours"),
     retention: Duration.decode(settings.retention ?? "7 days"),
     keepConflicts: Duration.decode(settings.keepConflicts ?? "90 days"),
     abandonedAfter: settings.abandonedAfter === null ? null : Duration.decode(settings.abandonedAfter ?? "30 days"),
@@ -209,6 +213,7 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     maxInterval: optional(env, "SYNC_MAX_INTERVAL", (text) => maxInterval(text, env.get("SYNC_INTERVAL"))),
     live: optional(env, "SYNC_LIVE", (text) => live(text, env.get("SYNC_SCHEDULE"))),
     batchRowsMax: optional(env, "SYNC_BATCH_ROWS_MAX", rows),
+    cycleMax: optional(env, "SYNC_CYCLE_MAX", interval),
     retention: optional(env, "SYNC_RETENTION", retention),
     keepConflicts: optional(env, "SYNC_KEEP_CONFLICTS", keepConflicts),
     abandonedAfter: optional(env, "SYNC_ABANDONED_AFTER", abandonedAfter),
@@ -247,6 +252,7 @@ const variables = [
   "SYNC_MAX_INTERVAL",
   "SYNC_LIVE",
   "SYNC_BATCH_ROWS_MAX",
+  "SYNC_CYCLE_MAX",
   "SYNC_RETENTION",
   "SYNC_KEEP_CONFLICTS",
   "SYNC_ABANDONED_AFTER",

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect, Fiber, Random, Stream } from "effect"
 import { type Side, sides } from "../../src/domain/Side.ts"
+import { Unavailable } from "../../src/domain/SyncError.ts"
 import * as PgSession from "../../src/services/pg/PgSession.ts"
 import { assertConverged, perfis, PgPair, type Synced, synced, targetOf, until } from "../support/PgPair.ts"
 import * as Proxy from "../support/Proxy.ts"
@@ -140,6 +141,20 @@ layer(PgPair.layer, { excludeTestServices: true })("sessions", (it) => {
         })
       )
       assert.deepInclude(error, { _tag: "RowRefused", sqlState: "23503" })
+    }))
+
+  it.scoped("promise 7: a source that fails in the middle of a row is what is told, and not the torn row", () =>
+    Effect.gen(function*() {
+      const { external } = yield* PgPair
+      const session = yield* PgSession.make(targetOf("external", external))
+      const lost = new Unavailable({ side: "replit", message: "gone", sqlState: null, slow: false })
+      const error = yield* Effect.flip(Effect.scoped(Effect.gen(function*() {
+        const tx = yield* session.begin({ table: { schema: "public", name: "notas" } })
+        yield* tx.query("create temporary table palco (n integer, a text) on commit drop")
+        const torn = Stream.make(new TextEncoder().encode("1\ta\n2"))
+        return yield* tx.copyFrom("copy pg_temp.palco from stdin", Stream.concat(torn, Stream.fail(lost)))
+      })))
+      assert.deepInclude(error, { _tag: "Unavailable", side: "replit" })
     }))
 
   it.scoped("promise 8: a cycle that is interrupted leaves no transaction open, and the next one goes on", () =>

@@ -1,4 +1,4 @@
-/** Networks that fall silent: no error, no end, only no answer. */
+/** Networks that fall silent (no error, no end, only no answer), and how long the app waits for us then and otherwise. */
 import { assert, layer } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Scope, Stream } from "effect"
 import { resolve } from "../../src/programs/resolve.ts"
@@ -17,8 +17,8 @@ const session = Effect.gen(function*() {
 const took = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.timed(self), ([duration, value]) => [Duration.toMillis(duration), value] as const)
 
-layer(PgPair.layer, { excludeTestServices: true })("a network that falls silent", (it) => {
-  it.scoped("is noticed by every statement, with the side and what to look at, and the next try has a new connection", () =>
+layer(PgPair.layer, { excludeTestServices: true })("a network or a lock that we wait for", (it) => {
+  it.scoped("a silent network is noticed by every statement, with the side and what to look at, and the next try has a new connection", () =>
     Effect.gen(function*() {
       const { begin, pg, proxy } = yield* session
       const chunks = Stream.fromIterable(["1\n", "2\n"]).pipe(Stream.map((text) => new TextEncoder().encode(text)))
@@ -46,7 +46,7 @@ layer(PgPair.layer, { excludeTestServices: true })("a network that falls silent"
       }
     }))
 
-  it.scoped("holds up no rollback", () =>
+  it.scoped("a silent network holds up no rollback", () =>
     Effect.gen(function*() {
       const { begin, proxy } = yield* session
       const scope = yield* Scope.make()
@@ -56,7 +56,24 @@ layer(PgPair.layer, { excludeTestServices: true })("a network that falls silent"
       assert.isBelow(ms, 3_000)
     }))
 
-  it.scoped("promise 9: keeps the app from its rows for 5 seconds at most, in the middle of a batch", () =>
+  it.scoped("the app waits for a lock that set-up waits for no longer than lock_timeout, 2 seconds", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table notas (id integer primary key, a text, updated_at timestamptz)", {
+        started: false
+      })
+      const [open, app] = yield* Effect.all([sync.external.connect, sync.external.connect])
+      yield* open.query("begin; insert into notas values (1, 'a', now())")
+      const cycle = yield* Effect.fork(sync.cycle)
+      yield* sync.external.serviceWaits
+      const [ms] = yield* took(app.query("insert into notas values (2, 'b', now())"))
+      assert.isBelow(ms, 3_500)
+      yield* open.query("commit")
+      yield* cycle.await
+      yield* sync.cycle
+      assert.deepStrictEqual(yield* sync.replit.rows("notas"), yield* sync.external.rows("notas"))
+    }))
+
+  it.scoped("promise 9: a silent network keeps the app from its rows for 5 seconds at most, in the middle of a batch", () =>
     Effect.gen(function*() {
       const direct = yield* PgPair
       const proxy = yield* Proxy.make(direct.replit)

@@ -5,6 +5,7 @@ import type { SyncError } from "../../src/domain/SyncError.ts"
 import { Unavailable } from "../../src/domain/SyncError.ts"
 import type { CycleOptions } from "../../src/programs/cycle.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
+import type { Database } from "../../src/services/Database.ts"
 import type { MemoryTable } from "../../src/services/memory/MemoryTable.ts"
 import * as FaultyDatabase from "../support/FaultyDatabase.ts"
 import type { MemoryPair } from "../support/MemoryPair.ts"
@@ -63,6 +64,23 @@ const nothing = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined
 const away = new Unavailable({ side: "external", message: "away", sqlState: null, slow: false })
 
 describe("cycle", () => {
+  it.effect("ends a cycle that hangs after SYNC_CYCLE_MAX, says so, and the next one goes on", () =>
+    Effect.gen(function*() {
+      const pair = yield* makePair()
+      yield* pair.servers.replit.app.insert(perfis, profile("a", "a"))
+      const real = pair.servers.external.connect()
+      let hangs = true
+      const external: Database = { ...real, purge: (...args) => hangs ? Effect.never : real.purge(...args) }
+      const cycle = yield* makeCycle
+      const services = pair.layer({ cycleMax: "3 minutes" }, { replit: pair.servers.replit.connect(), external })
+      const next = running(cycle(once).pipe(Effect.provide(services)))
+      const error = yield* Effect.flip(next)
+      assert.match(error.message, /^The cycle took longer than 3 min \(SYNC_CYCLE_MAX\) and was ended/)
+      hangs = false
+      yield* pair.servers.replit.app.insert(perfis, profile("b", "b"))
+      assert.deepInclude((yield* next).push, { inserted: 1 })
+    }))
+
   it.effect("makes two filled databases equal at first contact, and keeps what lost", () =>
     Effect.gen(function*() {
       const pair = yield* makePair()

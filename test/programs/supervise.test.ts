@@ -113,6 +113,22 @@ describe("supervise", () => {
       assert.match(lines.out[2]!, /Replit → external/)
     }))
 
+  it.effect("says a failure that repeats itself once a minute, with how often it happened", () =>
+    Effect.gen(function*() {
+      const fails = Array.from({ length: 100 }, () => Effect.fail(down))
+      const { lines, runs } = yield* start(fails, { interval: Duration.seconds(1) })
+      yield* TestClock.adjust("59 seconds")
+      assert.strictEqual(yield* runs, 60)
+      assert.deepStrictEqual([lines.out.length, lines.log.length], [1, 1])
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(
+        lines.out[1],
+        "1970-01-01 00:01:00Z Failed: The external database is away. (59 times more since this was said last) "
+          + "The next cycle tries again."
+      )
+      assert.deepStrictEqual([lines.out.length, lines.log.length], [2, 2])
+    }))
+
   it.effect("ends when the first cycle says that something must be changed", () =>
     Effect.gen(function*() {
       const { fiber, lines } = yield* start([Effect.fail(change)])

@@ -67,6 +67,7 @@ describe("the settings", () => {
       assert.strictEqual(Duration.toDays(config.keepConflicts), 90)
       assert.strictEqual(Duration.toDays(config.abandonedAfter ?? 0), 30)
       assert.strictEqual(config.queueMax, 1_000_000_000)
+      assert.strictEqual(Duration.toHours(config.cycleMax), 2)
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["auto", true, true])
     }))
 
@@ -79,6 +80,7 @@ describe("the settings", () => {
         SYNC_CONFLICT_POLICY: "replit-wins,loja.pedidos=External-Wins",
         SYNC_INTERVAL: " 90 Seconds ",
         SYNC_BATCH_ROWS_MAX: "1000000",
+        SYNC_CYCLE_MAX: "30 minutes",
         SYNC_RETENTION: "0",
         SYNC_KEEP_CONFLICTS: "1 day",
         SYNC_ABANDONED_AFTER: "never",
@@ -99,6 +101,7 @@ describe("the settings", () => {
       assert.strictEqual(Duration.toDays(config.keepConflicts), 1)
       assert.isNull(config.abandonedAfter)
       assert.isNull(config.queueMax)
+      assert.strictEqual(Duration.toMinutes(config.cycleMax), 30)
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["json", false, false])
     }))
 

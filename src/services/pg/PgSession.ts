@@ -11,7 +11,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
-import { Context, Deferred, Duration, Effect, Fiber, Option, Queue, Ref, type Scope, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Option, Queue, type Scope, Stream } from "effect"
 import * as Net from "node:net"
 import * as Pg from "pg"
 import * as Copy from "pg-copy-streams"
@@ -511,21 +511,31 @@ type Sort<E = SyncError> = (cause: unknown) => E
  * end, would hold up the cycle for ever. The batch in hand can't be interrupted, so the socket is closed under it, and
  * whatever waits for the answer fails.
  */
-const answered =
-  (client: Client, withinMs: number) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.acquireUseRelease(
-      Effect.sleep(withinMs).pipe(
-        Effect.zipRight(Effect.sync(() => {
-          client.silentMs = withinMs
-          client.broken = true
-          void client.pg.end()
-        })),
-        Effect.interruptible,
-        Effect.forkDaemon
-      ),
-      () => self,
-      (watch) => Fiber.interruptFork(watch)
+const answered = (
+  client: Client,
+  withinMs: number,
+  /** How far it has come: as long as that grows, something is heard. */
+  progress: () => number = () => 0
+) =>
+<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const watch: Effect.Effect<void> = Effect.suspend(() => {
+    const before = progress()
+    return Effect.zipRight(
+      Effect.sleep(withinMs),
+      Effect.suspend(() => {
+        if (progress() > before) return watch
+        client.silentMs = withinMs
+        client.broken = true
+        return Effect.sync(() => void client.pg.end())
+      })
     )
+  })
+  return Effect.acquireUseRelease(
+    Effect.forkDaemon(Effect.interruptible(watch)),
+    () => self,
+    (watching) => Fiber.interruptFork(watching)
+  )
+}
 
 /** What was said because the connection was given up, is not what happened. */
 const heardFrom = <E>(client: Client, sort: Sort<E>): Sort<E> => (cause) =>
@@ -596,21 +606,34 @@ const transactionOn = (
         )
       })),
     copyFrom: Effect.fnUntraced(function*(text, bytes) {
-      const count = yield* Ref.make(0)
+      let count = 0
+      let failed: SyncError | null = null
       client.broken = true
       yield* bytes.pipe(
-        Stream.tap((chunk) => Ref.update(count, (sum) => sum + chunk.length)),
+        Stream.tapError((error) =>
+          Effect.sync(() => {
+            failed = error
+          })
+        ),
+        Stream.tap((chunk) =>
+          Effect.sync(() => {
+            count += chunk.length
+          })
+        ),
         Stream.run(
           NodeSink.fromWritable<SyncError, Uint8Array>(
             () => heard(client.pg.query(Copy.from(text))),
             heardFrom(client, sort)
           )
         ),
-        // The server bounds the COPY as any statement, also while it waits for more.
-        answered(client, client.answersWithinMs)
+        // Longer than whoever gives us the bytes may be silent, for that is not this server's fault.
+        answered(client, client.answersWithinMs * 1.5, () => count),
+        // When the bytes fail, the sink ends the COPY all the same, and this server complains of a torn row (22P04): that
+        // had a good row quarantined, of a source that was lost or too slow in the middle of it.
+        Effect.mapError((error) => failed ?? error)
       )
       client.broken = false
-      return yield* Ref.get(count)
+      return count
     }),
     commit: (statements = []) =>
       onClient(client, sortCommit).script([...statements, ...fence(), "commit"]).pipe(
