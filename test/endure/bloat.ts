@@ -24,7 +24,9 @@ export const keeping = Effect.fn("keeping")(function*({ urls }: EndurePair, chan
       Effect.gen(function*() {
         yield* apps.replit.query(`update perfis set nome = 'n${n}'`)
         yield* cycle
-        for (const side of sides) yield* apps[side].query("vacuum vaivem.perfis_pending; vacuum vaivem.perfis_history")
+        for (const side of sides) {
+          yield* apps[side].query("vacuum vaivem.perfis_pending, vaivem.perfis_history")
+        }
       })
     yield* cycle
     const rounds = Math.max(2, Math.round(changes / rowsAtOnce))

@@ -5,7 +5,7 @@
  * `--cycles N` and `--changes N` take other numbers; 0 leaves that part out. Takes some ten minutes on an idle machine.
  */
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
-import { Clock, Console, Data, Effect, Logger } from "effect"
+import { Cause, Clock, Console, Data, Effect, Logger } from "effect"
 import * as Os from "node:os"
 import { parseArgs } from "node:util"
 import { count, duration } from "../../src/domain/Quantity.ts"
@@ -55,11 +55,12 @@ const endurance = ({ cycles, failed, heap, left, moved, refused, sessions, termi
 
 endure.pipe(
   Effect.scoped,
-  Effect.catchTag("EndureError", ({ message }) =>
+  Effect.catchAllCause((cause) =>
     Effect.zipRight(
-      Console.error(message),
+      Console.error(Cause.pretty(cause)),
       Effect.sync(() => void (process.exitCode = 1))
-    )),
+    )
+  ),
   Effect.provide(NodeContext.layer),
   Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))),
   NodeRuntime.runMain({ disablePrettyLogger: true })
