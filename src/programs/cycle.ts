@@ -83,14 +83,17 @@ export const makeCycle = Effect.gen(function*() {
       const { cycleMax } = yield* SyncConfig
       const done = yield* attempt(memory, options, tally).pipe(
         retrying(options.retryFor),
-        // The batch in hand can't be interrupted; what it waits for is bounded by itself.
-        Effect.timeoutFail({ duration: cycleMax, onTimeout: () => tookTooLong(cycleMax) }),
+        within(cycleMax),
         Effect.tapError((error) => noteFailure(startedMs, tally, error))
       )
       return { ...done, durationMs: (yield* Clock.currentTimeMillis) - startedMs }
     }).pipe(Effect.withSpan("cycle"))
   return cycle
 })
+
+/** The batch in hand can't be interrupted; what it waits for is bounded by itself. */
+const within = (limit: Duration.Duration) => <A, R>(self: Effect.Effect<A, SyncError, R>) =>
+  Duration.isFinite(limit) ? Effect.timeoutFail(self, { duration: limit, onTimeout: () => tookTooLong(limit) }) : self
 
 const tookTooLong = (limit: Duration.Duration) =>
   new WorldRefused({

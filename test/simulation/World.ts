@@ -95,6 +95,8 @@ export const make = Effect.fnUntraced(function*(seed: number, fate: Fate, mutati
     batchRowsMax: 1 + chance.below(6),
     retention: chance.pick(["0 millis", "7 days"] as const),
     touch: chance.of(0.7),
+    // Whoever sleeps moves the clock on at once.
+    cycleMax: Duration.infinity,
     // Pauses between cycles are longer than this: queues are folded now and then.
     abandonedAfter: chance.pick(["30 days", "1 second"] as const),
     brake: chance.pick<Brake>([null, { rows: 0, percent: 0 }, { rows: 1, percent: 20 }]),

@@ -28,7 +28,7 @@ export const makeTrouble = (world: World, clients: Clients, process: string, bes
   const fault = rates.pick([0, 0.02, 0.1])
   const crash = rates.pick([0, 0, 0.01])
   const busy = rates.pick([0.05, 0.2])
-  const losing = isLeaseFenced ? rates.pick([0, 0, 0, 0.03]) : 0
+  const losing = rates.pick([0, 0, 0, 0.03])
   let cycle = process
   let calls = 0
   let crashed = false
@@ -97,12 +97,6 @@ export const makeTrouble = (world: World, clients: Clients, process: string, bes
     after: at("after")
   }
 }
-
-/**
- * Whether a process that lost the lease without knowing it can still write. As long as it can, what it read before may
- * come over what was synced since, and a lease that is lost in the middle is no fault that can be played.
- */
-export const isLeaseFenced: boolean = false
 
 export const allCaptured = ({ databases }: World) =>
   Effect.map(
