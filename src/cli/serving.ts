@@ -25,6 +25,8 @@ export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
   // A module of its own: no other command needs an HTTP stack.
   const { serve } = yield* Effect.promise(() => import("../http/serve.ts"))
   const url = yield* serve(http, version).pipe(Effect.provideService(Observer, observer))
-  yield* Console.log(`HTTP: ${url}metrics, ${url}ready${http.token === null ? "" : "; the token is SYNC_HTTP_TOKEN"}.`)
+  yield* Console.log(
+    `Dashboard: ${url}${http.token === null ? "" : " (it wants SYNC_HTTP_TOKEN)"}; measures: ${url}metrics`
+  )
   return { cycle: observer.watch(cycle), afterwards: observer.look, resting: observer.resting } satisfies Served
 })

@@ -45,6 +45,8 @@ export interface Observed {
   readonly error: { readonly message: string; readonly side: Side | null } | null
   /** Cycles that moved something or failed, at most `recentMax`, the newest last. */
   readonly recent: ReadonlyArray<EndedCycle>
+  /** When a cycle of this process that moved something of a table ended. */
+  readonly movedAtMs: ReadonlyMap<string, number>
   /** Tables that wait for a person, as the last cycle that got through left them. */
   readonly paused: ReadonlyArray<Paused>
   /** What was seen after some cycle; null before the first. */
@@ -81,6 +83,7 @@ export const nothingObserved: Observed = {
   failures: 0,
   error: null,
   recent: [],
+  movedAtMs: new Map(),
   paused: [],
   look: null
 }
@@ -163,6 +166,10 @@ const afterCycle = (before: Observed, ended: EndedCycle, exit: Exit.Exit<CycleRe
       passed: { startedMs: ended.startedMs, endedMs: ended.endedMs, outcome: ended.outcome },
       failures: 0,
       error: null,
+      movedAtMs: new Map([
+        ...before.movedAtMs,
+        ...exit.value.movedTables.map((table) => [table, ended.endedMs] as const)
+      ]),
       paused: ended.outcome === "not-due" ? before.paused : exit.value.paused
     }
 }

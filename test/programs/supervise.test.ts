@@ -16,6 +16,7 @@ const idle: CycleReport = {
   push: nothing,
   pull: nothing,
   durationMs: 12,
+  movedTables: [],
   paused: [],
   quarantined: 0,
   warnings: [],
