@@ -25,8 +25,8 @@ export const demoCommand = Command.make("demo", {}, () =>
 /** A person at a terminal can go on playing; everybody else gets the script and its end. */
 const play = Effect.fnUntraced(function*(app: DemoApp.DemoApp) {
   const { isTerminal } = yield* Host
-  const served = yield* serving(yield* makeCycle)
-  yield* demo(app, served.cycle, { afterwards: served.afterwards, resting: served.resting })
+  const { cycle, ...served } = yield* serving(yield* makeCycle)
+  yield* demo(app, cycle, served)
   if (!(isTerminal.stdin && isTerminal.stdout)) return yield* Console.log("\nDone.")
   yield* Console.log(
     [

@@ -9,7 +9,7 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import { Host } from "./Host.ts"
 
 /** What takes the place of the cycle, and goes into the options of `supervise`. */
-export interface Served extends Required<Pick<SuperviseOptions, "resting">> {
+export interface Served extends Required<Pick<SuperviseOptions, "hurried" | "resting">> {
   readonly cycle: Cycle
   readonly afterwards: NonNullable<SuperviseOptions<ReplitDb | ExternalDb | SyncConfig>["afterwards"]>
 }
@@ -18,7 +18,8 @@ export interface Served extends Required<Pick<SuperviseOptions, "resting">> {
 export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
   const { http } = yield* SyncConfig
   if (http === null) {
-    return { cycle, afterwards: () => Effect.void, resting: () => Effect.void } satisfies Served
+    const nobody = { afterwards: () => Effect.void, hurried: Effect.never, resting: () => Effect.void }
+    return { cycle, ...nobody } satisfies Served
   }
   const { version } = yield* Host
   const observer = yield* makeObserver
@@ -28,5 +29,6 @@ export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
   yield* Console.log(
     `Dashboard: ${url}${http.token === null ? "" : " (it wants SYNC_HTTP_TOKEN)"}; measures: ${url}metrics`
   )
-  return { cycle: observer.watch(cycle), afterwards: observer.look, resting: observer.resting } satisfies Served
+  const { hurried, look: afterwards, resting, watch } = observer
+  return { cycle: watch(cycle), afterwards, hurried, resting } satisfies Served
 })

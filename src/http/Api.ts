@@ -73,6 +73,28 @@ const dashboard = HttpApiGroup.make("dashboard")
   )
   .middleware(Authorized)
 
+/** It was not done, and why: a sentence as the command line says it. */
+export class NotDone extends Schema.TaggedError<NotDone>()(
+  "NotDone",
+  { message: Schema.String },
+  HttpApiSchema.annotations({ status: 409 })
+) {}
+
+const Table = Schema.Struct({ table: Schema.String })
+
+/** What a person can do from the page. Each does what the command of its name does, and the next cycle comes at once. */
+const actions = HttpApiGroup.make("actions")
+  .add(HttpApiEndpoint.post("sync", "/api/sync").setPayload(Schema.Struct({})).addSuccess(HttpApiSchema.NoContent))
+  .add(
+    HttpApiEndpoint.post("approve", "/api/approve").setPayload(Table).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .add(
+    HttpApiEndpoint.post("reject", "/api/reject").setPayload(Table).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .middleware(Authorized)
+
 /** For a browser: the token once, and then a cookie that no script can read and no other site can send. */
 const session = HttpApiGroup.make("session")
   .add(
@@ -94,4 +116,6 @@ const page = HttpApiGroup.make("page")
       .addError(HttpApiError.NotFound)
   )
 
-export class Api extends HttpApi.make("vaivem").add(watching).add(measures).add(dashboard).add(session).add(page) {}
+export class Api
+  extends HttpApi.make("vaivem").add(watching).add(measures).add(dashboard).add(actions).add(session).add(page)
+{}

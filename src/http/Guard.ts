@@ -84,13 +84,13 @@ const headers = {
 }
 
 /**
- * Browsers say where what they send comes from. A form of another page can send neither this type nor our cookie, and one
- * that asks first, for it may send JSON, gets no leave.
+ * Browsers say where what they send comes from. A form of another page can send neither this type nor our cookie, and a
+ * script that has to ask first, as for JSON or DELETE, gets no leave.
  */
 const isOwn = ({ headers, method }: HttpServerRequest.HttpServerRequest): boolean => {
   if (method === "GET" || method === "HEAD") return true
   const { "content-type": type = "", host = "", origin, "sec-fetch-site": site = "same-origin" } = headers
-  if (site !== "same-origin" || !/^application\/json\b/i.test(type)) return false
+  if (site !== "same-origin" || (method === "POST" && !/^application\/json\b/i.test(type))) return false
   return origin === undefined || origin.replace(/^https?:\/\//, "") === host
 }
 

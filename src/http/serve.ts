@@ -11,6 +11,7 @@ import { ActionNeeded, WorldRefused } from "../domain/SyncError.ts"
 import { onBoth } from "../programs/databases.ts"
 import { Observer } from "../programs/Observer.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
+import { actions } from "./actions.ts"
 import { Api, Authorized, NotReady } from "./Api.ts"
 import { dashboard, session } from "./dashboard.ts"
 import { gauges } from "./gauges.ts"
@@ -33,7 +34,7 @@ export const serve = Effect.fn("serve")(function*(address: HttpAddress, version:
     Layer.unwrapEffect(Effect.map(HttpApiBuilder.httpApp, (app) => HttpServer.serve(around(app)))).pipe(
       Layer.provide([HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer]),
       Layer.provide(HttpApiBuilder.api(Api)),
-      Layer.provide(Layer.mergeAll(watching, measures(version), dashboard(version), session(guard), page)),
+      Layer.provide(Layer.mergeAll(watching, measures(version), dashboard(version), actions, session(guard), page)),
       Layer.provide(Layer.succeed(Authorized, Authorized.of(guard.authorize))),
       Layer.provide(Layer.succeed(HttpServer.HttpServer, server)),
       Layer.provide(NodeHttpServer.layerContext)

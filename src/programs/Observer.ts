@@ -4,7 +4,7 @@
  *
  * It looks at both databases after a cycle, while they are awake anyway, and only if something can have changed.
  */
-import { Cause, Clock, Context, Effect, Exit, Option, Ref, type Stream, SubscriptionRef } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Option, Queue, Ref, type Stream, SubscriptionRef } from "effect"
 import type { Side } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import type { Hello, Moved } from "../services/Database.ts"
@@ -24,6 +24,10 @@ export class Observer extends Context.Tag("vaivem/programs/Observer")<Observer, 
   readonly resting: (untilMs: number) => Effect.Effect<void>
   /** For `supervise`, after a cycle that got through: looks at both databases, if that is worth it. */
   readonly look: (report: CycleReport) => Effect.Effect<void, never, ReplitDb | ExternalDb | SyncConfig>
+  /** Somebody wants the next cycle now; once, however often it is said. */
+  readonly hurry: Effect.Effect<void>
+  /** For `supervise`: returns when somebody said so, at once if that was before. */
+  readonly hurried: Effect.Effect<void>
   readonly now: Effect.Effect<Observed>
   /** What is known now, and then whenever it changes. Whoever is slow keeps what it has not read in memory. */
   readonly changes: Stream.Stream<Observed>
@@ -93,6 +97,7 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
   const observed = yield* SubscriptionRef.make(nothingObserved)
   /** Something can have changed since the last look. */
   const stale = yield* Ref.make(true)
+  const wanted = yield* Queue.sliding<void>(1)
 
   const watch = (cycle: Cycle): Cycle => (options) =>
     Effect.gen(function*() {
@@ -138,6 +143,8 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
     watch,
     look,
     resting: (untilMs) => SubscriptionRef.update(observed, (before) => ({ ...before, nextMs: untilMs })),
+    hurry: Effect.asVoid(Queue.offer(wanted, undefined)),
+    hurried: Queue.take(wanted),
     now: SubscriptionRef.get(observed),
     changes: observed.changes
   }

@@ -24,7 +24,7 @@ import { verify } from "./verify.ts"
 export const demo = Effect.fn("demo")(function*<R = never>(
   app: DemoApp,
   realCycle: Cycle,
-  more: Pick<SuperviseOptions<R>, "afterwards" | "resting"> = {}
+  more: Pick<SuperviseOptions<R>, "afterwards" | "hurried" | "resting"> = {}
 ) {
   const alone = yield* Effect.makeSemaphore(1)
   const cycle = yield* told(realCycle, alone)

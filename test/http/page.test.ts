@@ -120,6 +120,35 @@ describe("the page", () => {
       yield* shoot("down")
     }))
 
+  it.scopedLive("asks for a cycle and brings held rows back, by keyboard alone", () =>
+    Effect.gen(function*() {
+      const settings = { brake: { rows: 0, percent: 0 } }
+      const { observer, run, servers, url } = yield* startServed({}, undefined, settings)
+      yield* servers.replit.app.insert(perfis, profile("ana", "Ana"))
+      yield* run
+      yield* servers.replit.app.remove(perfis, ["ana"])
+      yield* run
+      const open = yield* opened(url, { locale: "pt-BR" })
+      if (open === null) return
+      const { complaints, page, says, shoot, violations } = open
+      yield* says("! Esperando por você: perfis está retida")
+      assert.deepStrictEqual(yield* violations, [])
+      yield* shoot("held")
+      page.on("dialog", (dialog) => void dialog.accept())
+      yield* doing(() => page.keyboard.press("Tab"))
+      yield* doing(() => page.keyboard.press("Enter"))
+      yield* observer.hurried
+      yield* doing(() => page.locator("#done", { hasText: "Um ciclo foi pedido." }).waitFor())
+      yield* doing(() => page.keyboard.press("Tab"))
+      yield* doing(() => page.keyboard.press("Tab"))
+      yield* doing(() => page.keyboard.press("Enter"))
+      yield* observer.hurried
+      yield* run
+      yield* says("✓ Nada está a caminho")
+      assert.lengthOf(yield* servers.replit.app.rows(perfis), 1)
+      assert.deepStrictEqual(complaints, [])
+    }))
+
   it.scopedLive("asks for the token, by keyboard alone, and keeps it nowhere", () =>
     Effect.gen(function*() {
       const token = "um-segredo-de-teste-1234"

@@ -199,6 +199,15 @@ describe("the HTTP server", () => {
       assert.deepStrictEqual(yield* begin({ "content-type": "text/plain" }), [403, 0])
       assert.deepStrictEqual(yield* begin({}, "{\"token\":"), [400, 0])
       assert.deepStrictEqual(yield* begin({}, "{}"), [400, 0])
+      const [first] = (yield* ask(
+        `${url}api/session`,
+        { method: "POST", headers: { "content-type": "application/json" } },
+        JSON.stringify({ token })
+      )).headers["set-cookie"] ?? []
+      const cookie = first!.split(";")[0]!
+      assert.strictEqual((yield* ask(`${url}metrics`, { headers: { cookie } })).status, 200)
+      assert.strictEqual((yield* ask(`${url}api/session`, { method: "DELETE", headers: { cookie } })).status, 204)
+      assert.strictEqual((yield* ask(`${url}metrics`, { headers: { cookie } })).status, 401)
     }))
 
   it.scopedLive("tells the page how things stand, and again when that changes", () =>
@@ -219,6 +228,53 @@ describe("the HTTP server", () => {
       // Whoever came late is told with the next change.
       yield* Effect.fork(Effect.forever(Effect.delay(run, "50 millis")))
       assert.deepStrictEqual((yield* Fiber.join(events)).map(({ version }) => version), ["1.2.3", "1.2.3"])
+    }))
+
+  it.scopedLive("lets held changes through, or brings the rows back, and asks for a cycle", () =>
+    Effect.gen(function*() {
+      const { client, observer, run, servers } = yield* start({}, [perfisTable], { brake: { rows: 0, percent: 0 } })
+      const { approve, reject, sync } = (yield* client()).actions
+      for (const id of ["ana", "bia"]) yield* servers.replit.app.insert(perfis, profile(id, id))
+      yield* run
+      yield* servers.replit.app.remove(perfis, ["ana"])
+      assert.match((yield* run).paused[0]?.problem ?? "", /^perfis is held/)
+      yield* reject({ payload: { table: "perfis" } })
+      yield* observer.hurried
+      yield* run
+      assert.lengthOf(yield* servers.replit.app.rows(perfis), 2)
+      yield* servers.replit.app.remove(perfis, ["bia"])
+      yield* run
+      yield* approve({ payload: { table: "perfis" } })
+      yield* observer.hurried
+      yield* run
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 1)
+      const again = yield* Effect.flip(approve({ payload: { table: "perfis" } }))
+      assert.deepStrictEqual([again._tag, again.message.slice(0, 36)], [
+        "NotDone",
+        "perfis is not held by the brake. No "
+      ])
+      assert.strictEqual((yield* Effect.flip(reject({ payload: { table: "a b" } })))._tag, "NotDone")
+      yield* sync({ payload: {} })
+      yield* sync({ payload: {} })
+      yield* observer.hurried
+      assert.isTrue((yield* Effect.timeoutOption(observer.hurried, "20 millis"))._tag === "None")
+    }))
+
+  it.scopedLive("lets nobody act without the token where one is set, nor from another page", () =>
+    Effect.gen(function*() {
+      const closed = yield* start({ token: Redacted.make(token) })
+      const open = yield* start()
+      const headers = { "content-type": "application/json" }
+      const posted = (url: string, path: string, more: Http.OutgoingHttpHeaders = {}) =>
+        Effect.map(
+          ask(`${url}api/${path}`, { method: "POST", headers: { ...headers, ...more } }, "{\"table\":\"perfis\"}"),
+          ({ status }) => status
+        )
+      for (const path of ["sync", "approve", "reject"]) {
+        assert.strictEqual(yield* posted(closed.url, path), 401)
+        assert.strictEqual(yield* posted(open.url, path, { origin: "https://example.com" }), 403)
+        assert.strictEqual(yield* posted(open.url, path, { "content-type": "text/plain" }), 403)
+      }
     }))
 
   it.scopedLive("wants the token where one is set, but not to say that it is alive", () =>

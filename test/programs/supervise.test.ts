@@ -78,6 +78,25 @@ describe("supervise", () => {
       assert.strictEqual(yield* runs, 3)
     }))
 
+  it.effect("runs the next cycle at once when a person wants it, also if another copy had one a moment ago", () =>
+    Effect.gen(function*() {
+      const wanted = yield* Queue.unbounded<void>()
+      const until: Array<number> = []
+      const { asked, runs } = yield* start([], {
+        hurried: Queue.take(wanted),
+        resting: (untilMs) => Effect.sync(() => until.push(untilMs))
+      })
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* runs, 1)
+      yield* Queue.offer(wanted, undefined)
+      yield* TestClock.adjust(0)
+      assert.strictEqual(yield* runs, 2)
+      assert.strictEqual(asked[1]!.notBefore, 0)
+      assert.deepStrictEqual(until, [300_000, 360_000])
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(yield* runs, 3)
+    }))
+
   it.effect("leaves a cycle to the copy that holds the lease or has just run one, and limits retries", () =>
     Effect.gen(function*() {
       const { asked } = yield* start([])

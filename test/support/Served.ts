@@ -5,15 +5,17 @@ import { serve } from "../../src/http/serve.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
 import { makeObserver, Observer } from "../../src/programs/Observer.ts"
 import type { MemoryTable } from "../../src/services/memory/MemoryTable.ts"
+import type { Settings } from "../../src/services/SyncConfig.ts"
 import { makePair, perfisTable } from "./MemoryPair.ts"
 
 export const startServed = Effect.fnUntraced(function*(
   address: Partial<HttpAddress> = {},
-  tables: ReadonlyArray<MemoryTable> = [perfisTable]
+  tables: ReadonlyArray<MemoryTable> = [perfisTable],
+  settings: Partial<Settings> = {}
 ) {
   const pair = yield* makePair({ replit: tables, external: tables })
   const observer = yield* makeObserver
-  const layer = pair.layer({ tables: tables.map(({ name }) => name) })
+  const layer = pair.layer({ tables: tables.map(({ name }) => name), ...settings })
   const url = yield* serve({ host: "127.0.0.1", port: 0, token: null, ...address }, "1.2.3").pipe(
     Effect.provideService(Observer, observer),
     Effect.provide(layer)

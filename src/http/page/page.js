@@ -222,7 +222,7 @@ const share = ({ of, rows }) => (rows >= of ? "100 %" : `${Math.min(99.9, Math.f
 const provenText = (proven) =>
   proven === null ? text.nothingProven : text.provenOf(share(proven), count(proven.of), since(proven.sinceMs))
 
-const stateText = ({ table, waits }) => (waits === null ? "✓" : `! ${text[waits.why](table)}. ${waits.problem}`)
+const stateText = ({ table, waits }) => (waits === null ? "✓" : `! ${text[waits.why](table)}`)
 
 const showTables = ({ lookedAtMs, tables }) => {
   write(byId("looked"), lookedAtMs === null ? text.notLooked : text.looked(text.ago(since(lookedAtMs))))
@@ -250,6 +250,29 @@ const showTables = ({ lookedAtMs, tables }) => {
     ]),
     [1, 2, 3, 4]
   )
+}
+
+/** Why tables wait, with what can be done about it here. The nodes stay as long as the tables do. */
+const showWaiting = ({ tables }) => {
+  const waiting = tables.filter(({ waits }) => waits !== null)
+  const list = byId("waiting-tables")
+  byId("waiting").hidden = waiting.length === 0
+  const shape = JSON.stringify(waiting.map(({ table, waits }) => [table, waits.why]))
+  if (list.dataset.shape !== shape) {
+    list.dataset.shape = shape
+    list.replaceChildren(...waiting.map(({ table, waits }) => {
+      const actions = waits.why === "held" ? ["approve", "reject"] : []
+      const buttons = actions.map((action) => {
+        const button = element("button", { type: "button" }, `${text[action]}: ${table}`)
+        button.addEventListener("click", () => {
+          if (confirm(text[`${action}Sure`](table))) void act(button, action, { table }, text.doneIt)
+        })
+        return button
+      })
+      return element("li", {}, element("p"), ...buttons)
+    }))
+  }
+  for (const [index, { waits }] of waiting.entries()) write(list.children[index].firstChild, waits.problem)
 }
 
 const movedRows = ({ deleted, inserted, updated }) => inserted + updated + deleted
@@ -295,7 +318,7 @@ const draw = () => {
       width: place.clientWidth,
       height: 220,
       scales: {
-        x: { time: false, range: (_, __, most) => [-.5, Math.max(5, most) + .5] },
+        x: { time: false, range: () => [-.5, Math.max(6, ended.length) - .5] },
         y: { range: (_, __, most) => [0, Math.max(1, most)] },
         s: { range: (_, __, most) => [0, most] }
       },
@@ -338,6 +361,7 @@ const show = () => {
   write(byId("detail"), isLost ? "" : view.cycle.error ?? "")
   showCycle(view)
   showDatabases(view)
+  showWaiting(view)
   showTables(view)
   write(byId("version"), text.version(view.version))
 }
@@ -345,6 +369,22 @@ const show = () => {
 // ---------------------------------------------------------------------------------------------------------------------
 // Where it comes from
 // ---------------------------------------------------------------------------------------------------------------------
+
+const post = (path, body) =>
+  fetch(`api/${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body)
+  }).catch(() => null)
+
+/** Asks for something, and says what became of it. */
+const act = async (button, action, body, done) => {
+  button.setAttribute("aria-disabled", "true")
+  const response = await post(action, body)
+  button.removeAttribute("aria-disabled")
+  const refusal = response === null ? text.unanswered : (await response.json().catch(() => ({}))).message
+  write(byId("done"), response?.ok === true ? done : refusal ?? text.unanswered)
+}
 
 const readCycles = async () => {
   const response = await fetch("api/cycles")
@@ -395,11 +435,7 @@ const begin = async () => {
 
 byId("login").addEventListener("submit", async (event) => {
   event.preventDefault()
-  const response = await fetch("api/session", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ token: byId("token").value })
-  }).catch(() => null)
+  const response = await post("session", { token: byId("token").value })
   if (response?.ok === true) {
     byId("token").value = ""
     write(byId("refused"), "")
@@ -410,6 +446,7 @@ byId("login").addEventListener("submit", async (event) => {
   }
 })
 
+byId("sync").addEventListener("click", ({ currentTarget }) => void act(currentTarget, "sync", {}, text.asked))
 document.documentElement.lang = language
 for (const node of document.querySelectorAll("[data-text]")) node.textContent = text[node.dataset.text]
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw)
