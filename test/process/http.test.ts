@@ -28,7 +28,7 @@ const get = (url: string, headers: Readonly<Record<string, string>> = {}) =>
   })
 
 describe("the service over HTTP", () => {
-  it.scopedLive("tells what its cycles did, and ends in order while somebody listens", () =>
+  const telling = (more: Readonly<Record<string, string>>) =>
     Effect.gen(function*() {
       const urls = yield* freshPair
       for (const url of [urls.replit, urls.external]) {
@@ -36,7 +36,7 @@ describe("the service over HTTP", () => {
       }
       yield* query(urls.replit, "insert into perfis values ('ana', 'Ana', now())")
       const port = yield* freePort
-      const env = { ...settings(urls), SYNC_HTTP_PORT: String(port), SYNC_HTTP_TOKEN: token }
+      const env = { ...settings(urls), SYNC_HTTP_PORT: String(port), SYNC_HTTP_TOKEN: token, ...more }
       const program = yield* start([], { env })
       const out = yield* program.says(/Replit → external: 1 inserted/)
       assert.include(out, `Dashboard: http://127.0.0.1:${port}/ (it wants SYNC_HTTP_TOKEN)`)
@@ -97,7 +97,11 @@ describe("the service over HTTP", () => {
       const { code, err } = yield* program.ended.pipe(Effect.timeout("5 seconds"))
       assert.strictEqual(code, 0)
       assert.notInclude(err, token)
-    }))
+    })
+
+  it.scopedLive("tells what its cycles did, and ends in order while somebody listens", () => telling({}))
+
+  it.scopedLive("does the same in live mode", () => telling({ SYNC_LIVE: "true" }))
 
   it.scopedLive("refuses an address that others can reach without a token", () =>
     Effect.gen(function*() {
