@@ -322,7 +322,12 @@ const draw = () => {
         y: { range: (_, __, most) => [0, Math.max(1, most)] },
         s: { range: (_, __, most) => [0, most] }
       },
-      axes: [{ ...axis, values: (_, places) => places.map((place) => ended[place] ?? ""), space: 90 }, {
+      axes: [{
+        ...axis,
+        values: (_, places) => places.map((place) => ended[place] ?? ""),
+        space: 90,
+        incrs: [1, 2, 5, 10, 20, 50]
+      }, {
         ...axis,
         size: 60
       }, { ...axis, scale: "s", side: 1, grid: { show: false }, size: 60 }],
