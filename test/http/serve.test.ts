@@ -113,9 +113,14 @@ describe("the HTTP server", () => {
         new Proxy(database, {
           get: (target, name) => {
             const value: unknown = Reflect.get(target, name)
-            return Effect.isEffect(value) && name !== "traffic"
-              ? Effect.zipRight(Ref.update(asked, (n) => n + 1), value as Effect.Effect<unknown>)
-              : value
+            const counted = (asking: unknown) =>
+              Effect.isEffect(asking)
+                ? Effect.zipRight(Ref.update(asked, (n) => n + 1), asking as Effect.Effect<unknown>)
+                : asking
+            if (name === "traffic") return value
+            return typeof value === "function" && !Effect.isEffect(value)
+              ? (...args: ReadonlyArray<unknown>) => counted(Reflect.apply(value, target, args))
+              : counted(value)
           }
         })
       const observer = yield* makeObserver
@@ -135,7 +140,7 @@ describe("the HTTP server", () => {
       )
       const before = yield* Ref.get(asked)
       assert.isAbove(before, 0)
-      for (const path of ["metrics", "ready", "health"]) {
+      for (const path of ["metrics", "ready", "health", "api/status", "api/cycles", ""]) {
         assert.strictEqual((yield* ask(url + path)).status, 200)
       }
       assert.strictEqual(yield* Ref.get(asked), before)
