@@ -5,7 +5,7 @@
  * 0.3 s (Node 20). Names are kept and a source map lies beside it, so that a stack trace still reads.
  */
 import { build } from "esbuild"
-import { chmod, rm } from "node:fs/promises"
+import { chmod, cp, rm } from "node:fs/promises"
 
 await rm("dist", { recursive: true, force: true })
 await build({
@@ -30,4 +30,6 @@ await build({
       "import { createRequire as __createRequire } from \"node:module\"\nconst require = __createRequire(import.meta.url)"
   }
 })
+// The page is served as it is written.
+await cp("src/http/page", "dist/page", { recursive: true })
 await chmod("dist/main.js", 0o755)

@@ -1,6 +1,7 @@
 /** `demo`: the main job on two servers of its own. Needs no settings, no Docker and no network. */
 import { Command } from "@effect/cli"
 import { Console, Duration, Effect, Layer, Redacted } from "effect"
+import { defaultHost } from "../domain/HttpAddress.ts"
 import { makeCycle } from "../programs/cycle.ts"
 import { demo } from "../programs/demo.ts"
 import * as DemoApp from "../services/DemoApp.ts"
@@ -8,6 +9,7 @@ import * as PgDatabase from "../services/PgDatabase.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { Host } from "./Host.ts"
 import { logger } from "./live.ts"
+import { serving } from "./serving.ts"
 
 export const demoCommand = Command.make("demo", {}, () =>
   Effect.scoped(
@@ -23,7 +25,8 @@ export const demoCommand = Command.make("demo", {}, () =>
 /** A person at a terminal can go on playing; everybody else gets the script and its end. */
 const play = Effect.fnUntraced(function*(app: DemoApp.DemoApp) {
   const { isTerminal } = yield* Host
-  yield* demo(app, yield* makeCycle)
+  const { cycle, ...served } = yield* serving(yield* makeCycle)
+  yield* demo(app, cycle, served)
   if (!(isTerminal.stdin && isTerminal.stdout)) return yield* Console.log("\nDone.")
   yield* Console.log(
     [
@@ -43,6 +46,8 @@ const databasesOf = ({ targets }: DemoApp.DemoApp) =>
       replitUrl: targets.replit,
       externalUrl: targets.external,
       interval: Duration.millis(500),
-      retryFor: "10 seconds"
+      retryFor: "10 seconds",
+      // Whatever port is free: several demos may run.
+      http: { port: 0, host: defaultHost, token: null }
     }))
   )

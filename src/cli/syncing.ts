@@ -63,6 +63,7 @@ export const runService = Effect.gen(function*() {
     wakes,
     leave: schedule === "eco" ? disconnect : Effect.void,
     afterwards: (report) => Effect.zipRight(prove(report), served.afterwards(report)),
+    hurried: served.hurried,
     resting: served.resting
   })
 }).pipe(

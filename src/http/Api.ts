@@ -1,7 +1,15 @@
 /** What can be asked over HTTP, and what is answered: server, page and tests have it from here. */
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema } from "@effect/platform"
+import {
+  HttpApi,
+  HttpApiEndpoint,
+  HttpApiError,
+  HttpApiGroup,
+  HttpApiMiddleware,
+  HttpApiSchema
+} from "@effect/platform"
 import { Schema } from "effect"
 import { contentType } from "./prometheus.ts"
+import { CycleView, View } from "./View.ts"
 
 /** The token is missing or wrong. */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()(
@@ -21,6 +29,13 @@ export class TooManyFailures extends Schema.TaggedError<TooManyFailures>()(
 export class Authorized extends HttpApiMiddleware.Tag<Authorized>()("vaivem/http/Authorized", {
   failure: Schema.Union(Unauthorized, TooManyFailures)
 }) {}
+
+/** Enough pages are open already. */
+export class TooManyReaders extends Schema.TaggedError<TooManyReaders>()(
+  "TooManyReaders",
+  { message: Schema.String },
+  HttpApiSchema.annotations({ status: 503 })
+) {}
 
 const Readiness = Schema.Struct({
   ready: Schema.Boolean,
@@ -45,4 +60,62 @@ const measures = HttpApiGroup.make("measures")
   .add(HttpApiEndpoint.get("metrics", "/metrics").addSuccess(HttpApiSchema.Text({ contentType })))
   .middleware(Authorized)
 
-export class Api extends HttpApi.make("vaivem").add(watching).add(measures) {}
+/** What the page shows. Its data want the token, too. */
+const dashboard = HttpApiGroup.make("dashboard")
+  .add(HttpApiEndpoint.get("status", "/api/status").addSuccess(View))
+  // Cycles that moved something or failed, of this process, the newest last.
+  .add(HttpApiEndpoint.get("cycles", "/api/cycles").addSuccess(Schema.Array(CycleView)))
+  // Server-sent events: each is what `/api/status` answers, at once and whenever it changes.
+  .add(
+    HttpApiEndpoint.get("events", "/api/events")
+      .addSuccess(HttpApiSchema.Text({ contentType: "text/event-stream" }))
+      .addError(TooManyReaders)
+  )
+  .middleware(Authorized)
+
+/** It was not done, and why: a sentence as the command line says it. */
+export class NotDone extends Schema.TaggedError<NotDone>()(
+  "NotDone",
+  { message: Schema.String },
+  HttpApiSchema.annotations({ status: 409 })
+) {}
+
+const Table = Schema.Struct({ table: Schema.String })
+
+/** What a person can do from the page. Each does what the command of its name does, and the next cycle comes at once. */
+const actions = HttpApiGroup.make("actions")
+  .add(HttpApiEndpoint.post("sync", "/api/sync").setPayload(Schema.Struct({})).addSuccess(HttpApiSchema.NoContent))
+  .add(
+    HttpApiEndpoint.post("approve", "/api/approve").setPayload(Table).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .add(
+    HttpApiEndpoint.post("reject", "/api/reject").setPayload(Table).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .middleware(Authorized)
+
+/** For a browser: the token once, and then a cookie that no script can read and no other site can send. */
+const session = HttpApiGroup.make("session")
+  .add(
+    HttpApiEndpoint.post("begin", "/api/session")
+      .setPayload(Schema.Struct({ token: Schema.Redacted(Schema.String) }))
+      .addSuccess(HttpApiSchema.NoContent)
+      .addError(Unauthorized)
+      .addError(TooManyFailures)
+  )
+  .add(HttpApiEndpoint.del("end", "/api/session").addSuccess(HttpApiSchema.NoContent))
+
+/** The page itself holds nothing that isn't public. */
+const page = HttpApiGroup.make("page")
+  .add(HttpApiEndpoint.get("index", "/").addSuccess(HttpApiSchema.Text({ contentType: "text/html" })))
+  .add(
+    HttpApiEndpoint.get("file", "/page/:name")
+      .setPath(Schema.Struct({ name: Schema.String }))
+      .addSuccess(HttpApiSchema.Text())
+      .addError(HttpApiError.NotFound)
+  )
+
+export class Api
+  extends HttpApi.make("vaivem").add(watching).add(measures).add(dashboard).add(actions).add(session).add(page)
+{}

@@ -1,51 +1,75 @@
 /**
- * Who may ask. Where a token is set, whoever shows it: machines as `Authorization: Bearer …`. Where none is, only this
- * machine, and only under its own names: a page of somebody else's that has its name lead here, in a browser of this
- * machine, is refused.
+ * Who may ask. Where a token is set, whoever shows it: machines as `Authorization: Bearer …`, browsers once, for a
+ * cookie. Where none is, only this machine, and only under its own names: a page of somebody else's that has its name lead
+ * here, in a browser of this machine, is refused. Whatever changes something must come from the page itself.
  */
 import { type HttpApp, HttpServerError, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Clock, Effect, Layer, Option, Redacted, Ref } from "effect"
+import { Clock, Effect, Option, Redacted, Ref } from "effect"
 import { createHash, timingSafeEqual } from "node:crypto"
 import { isLoopback } from "../domain/HttpAddress.ts"
-import { Authorized, TooManyFailures, Unauthorized } from "./Api.ts"
+import { TooManyFailures, Unauthorized } from "./Api.ts"
+import { cookie, makeSessions } from "./Sessions.ts"
 
-/** Lets those through that show the token; null lets all through. */
-export const authorized = (token: Redacted.Redacted | null) =>
-  Layer.effect(
-    Authorized,
-    Effect.map(makeAttempts, (attempts) =>
-      Authorized.of(
-        token === null ? Effect.void : Effect.gen(function*() {
-          const request = yield* HttpServerRequest.HttpServerRequest
-          const shown = bearer(request.headers["authorization"])
-          if (shown === null) {
-            return yield* new Unauthorized({
-              message: "This needs the token of SYNC_HTTP_TOKEN, as in: Authorization: Bearer …"
-            })
-          }
-          yield* attempts.refuseLocked(addressOf(request))
-          if (isSame(shown, Redacted.value(token))) return
-          yield* attempts.note(addressOf(request))
-          return yield* new Unauthorized({ message: "That is not the token of SYNC_HTTP_TOKEN." })
-        })
-      ))
-  )
+export interface Guard {
+  /** Lets the request at hand through, or says why not. */
+  readonly authorize: Effect.Effect<void, Unauthorized | TooManyFailures, HttpServerRequest.HttpServerRequest>
+  /** The cookie's value, for a browser that shows the token. */
+  readonly begin: (
+    token: Redacted.Redacted
+  ) => Effect.Effect<string, Unauthorized | TooManyFailures, HttpServerRequest.HttpServerRequest>
+  /** Ends the session of the request at hand. */
+  readonly end: Effect.Effect<void, never, HttpServerRequest.HttpServerRequest>
+}
 
-/** Around everything that is answered. */
+/** With null there is no token, and all are let through. */
+export const makeGuard = Effect.fn("makeGuard")(function*(token: Redacted.Redacted | null) {
+  const attempts = yield* makeAttempts
+  const sessions = yield* makeSessions
+  const check = Effect.fnUntraced(function*(shown: string) {
+    const address = addressOf(yield* HttpServerRequest.HttpServerRequest)
+    yield* attempts.refuseLocked(address)
+    if (token === null || isSame(shown, Redacted.value(token))) return
+    yield* attempts.note(address)
+    return yield* new Unauthorized({ message: "That is not the token of SYNC_HTTP_TOKEN." })
+  })
+  const guard: Guard = {
+    authorize: token === null ? Effect.void : Effect.gen(function*() {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      if (yield* sessions.holds(request.cookies[cookie] ?? "")) return
+      const shown = bearer(request.headers["authorization"])
+      if (shown !== null) return yield* check(shown)
+      return yield* new Unauthorized({
+        message: "This needs the token of SYNC_HTTP_TOKEN, as in: Authorization: Bearer …"
+      })
+    }),
+    begin: (shown) => Effect.zipRight(check(Redacted.value(shown)), sessions.begin),
+    end: Effect.flatMap(
+      HttpServerRequest.HttpServerRequest,
+      ({ cookies }) => sessions.end(cookies[cookie] ?? "")
+    )
+  }
+  return guard
+})
+
+/** Around everything that is answered. `isOpen`: there is no token. */
 export const guarded = (isOpen: boolean) => <R>(app: HttpApp.Default<never, R>): HttpApp.Default<never, R> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
     if (isOpen && !isLoopback(hostOf(request.headers["host"] ?? ""))) {
-      return HttpServerResponse.unsafeJson(
-        { message: "This is answered under 127.0.0.1 and localhost only; elsewhere SYNC_HTTP_TOKEN must be set." },
-        { status: 421 }
-      )
+      return refused(421, "This is answered under 127.0.0.1 and localhost only; elsewhere SYNC_HTTP_TOKEN must be set.")
     }
+    if (!isOwn(request)) return refused(403, "This was asked by a page of somebody else's.")
     return yield* app
   }).pipe(
-    Effect.catchAllCause((cause) => Effect.map(HttpServerError.causeResponse(cause), ([response]) => response)),
-    Effect.map(HttpServerResponse.setHeaders(headers))
+    Effect.catchAllCause((cause) =>
+      Effect.map(HttpServerError.causeResponse(cause), ([response]) =>
+        // What a caller sends that can't be read is the caller's mistake.
+        isUnreadable(cause) ? refused(400, "The request can't be read.") : response)
+    ),
+    Effect.map((response) => HttpServerResponse.setHeaders(response, headers))
   )
+
+const refused = (status: number, message: string) => HttpServerResponse.unsafeJson({ message }, { status })
 
 /** Nothing is cached, framed, guessed at or sent on; a page may load what comes from here, and nothing inline. */
 const headers = {
@@ -58,6 +82,19 @@ const headers = {
   "referrer-policy": "no-referrer",
   "x-content-type-options": "nosniff"
 }
+
+/**
+ * Browsers say where what they send comes from. A form of another page can send neither this type nor our cookie, and a
+ * script that has to ask first, as for JSON or DELETE, gets no leave.
+ */
+const isOwn = ({ headers, method }: HttpServerRequest.HttpServerRequest): boolean => {
+  if (method === "GET" || method === "HEAD") return true
+  const { "content-type": type = "", host = "", origin, "sec-fetch-site": site = "same-origin" } = headers
+  if (site !== "same-origin" || (method === "POST" && !/^application\/json\b/i.test(type))) return false
+  return origin === undefined || origin.replace(/^https?:\/\//, "") === host
+}
+
+const isUnreadable = (cause: unknown): boolean => String(cause).includes("RequestError")
 
 const bearer = (header: string | undefined): string | null => /^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? null
 
@@ -78,7 +115,7 @@ interface Attempt {
 }
 
 /** Wrong tokens, by address. */
-export const makeAttempts = Effect.map(Ref.make<ReadonlyMap<string, Attempt>>(new Map()), (attempts) => ({
+const makeAttempts = Effect.map(Ref.make<ReadonlyMap<string, Attempt>>(new Map()), (attempts) => ({
   refuseLocked: (address: string) =>
     Effect.gen(function*() {
       const found = (yield* Ref.get(attempts)).get(address)

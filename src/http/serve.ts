@@ -11,9 +11,12 @@ import { ActionNeeded, WorldRefused } from "../domain/SyncError.ts"
 import { onBoth } from "../programs/databases.ts"
 import { Observer } from "../programs/Observer.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
-import { Api, NotReady } from "./Api.ts"
+import { actions } from "./actions.ts"
+import { Api, Authorized, NotReady } from "./Api.ts"
+import { dashboard, session } from "./dashboard.ts"
 import { gauges } from "./gauges.ts"
-import { authorized, guarded } from "./Guard.ts"
+import { guarded, makeGuard } from "./Guard.ts"
+import { page } from "./pageFiles.ts"
 import { exposition, familiesOf } from "./prometheus.ts"
 import { readiness, readyLimitMs } from "./ready.ts"
 
@@ -24,14 +27,15 @@ import { readiness, readyLimitMs } from "./ready.ts"
 export const serve = Effect.fn("serve")(function*(address: HttpAddress, version: string) {
   const server = yield* listen(address)
   const { port } = server.address as HttpServer.TcpAddress
-  const guard = guarded(address.token === null)
+  const guard = yield* makeGuard(address.token)
+  const around = guarded(address.token === null)
   yield* Layer.build(
     // Not `HttpApiBuilder.serve`: what it wraps around the app comes after the answer has gone.
-    Layer.unwrapEffect(Effect.map(HttpApiBuilder.httpApp, (app) => HttpServer.serve(guard(app)))).pipe(
+    Layer.unwrapEffect(Effect.map(HttpApiBuilder.httpApp, (app) => HttpServer.serve(around(app)))).pipe(
       Layer.provide([HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer]),
       Layer.provide(HttpApiBuilder.api(Api)),
-      Layer.provide(Layer.merge(watching, measures(version))),
-      Layer.provide(authorized(address.token)),
+      Layer.provide(Layer.mergeAll(watching, measures(version), dashboard(version), actions, session(guard), page)),
+      Layer.provide(Layer.succeed(Authorized, Authorized.of(guard.authorize))),
       Layer.provide(Layer.succeed(HttpServer.HttpServer, server)),
       Layer.provide(NodeHttpServer.layerContext)
     )

@@ -4,7 +4,7 @@
  *
  * It looks at both databases after a cycle, while they are awake anyway, and only if something can have changed.
  */
-import { Cause, Clock, Context, Effect, Exit, Option, Ref, type Stream, SubscriptionRef } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Option, Queue, Ref, type Stream, SubscriptionRef } from "effect"
 import type { Side } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import type { Hello, Moved } from "../services/Database.ts"
@@ -24,6 +24,10 @@ export class Observer extends Context.Tag("vaivem/programs/Observer")<Observer, 
   readonly resting: (untilMs: number) => Effect.Effect<void>
   /** For `supervise`, after a cycle that got through: looks at both databases, if that is worth it. */
   readonly look: (report: CycleReport) => Effect.Effect<void, never, ReplitDb | ExternalDb | SyncConfig>
+  /** Somebody wants the next cycle now; once, however often it is said. */
+  readonly hurry: Effect.Effect<void>
+  /** For `supervise`: returns when somebody said so, at once if that was before. */
+  readonly hurried: Effect.Effect<void>
   readonly now: Effect.Effect<Observed>
   /** What is known now, and then whenever it changes. Whoever is slow keeps what it has not read in memory. */
   readonly changes: Stream.Stream<Observed>
@@ -45,6 +49,8 @@ export interface Observed {
   readonly error: { readonly message: string; readonly side: Side | null } | null
   /** Cycles that moved something or failed, at most `recentMax`, the newest last. */
   readonly recent: ReadonlyArray<EndedCycle>
+  /** When a cycle of this process that moved something of a table ended. */
+  readonly movedAtMs: ReadonlyMap<string, number>
   /** Tables that wait for a person, as the last cycle that got through left them. */
   readonly paused: ReadonlyArray<Paused>
   /** What was seen after some cycle; null before the first. */
@@ -81,6 +87,7 @@ export const nothingObserved: Observed = {
   failures: 0,
   error: null,
   recent: [],
+  movedAtMs: new Map(),
   paused: [],
   look: null
 }
@@ -90,6 +97,7 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
   const observed = yield* SubscriptionRef.make(nothingObserved)
   /** Something can have changed since the last look. */
   const stale = yield* Ref.make(true)
+  const wanted = yield* Queue.sliding<void>(1)
 
   const watch = (cycle: Cycle): Cycle => (options) =>
     Effect.gen(function*() {
@@ -135,6 +143,8 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
     watch,
     look,
     resting: (untilMs) => SubscriptionRef.update(observed, (before) => ({ ...before, nextMs: untilMs })),
+    hurry: Effect.asVoid(Queue.offer(wanted, undefined)),
+    hurried: Queue.take(wanted),
     now: SubscriptionRef.get(observed),
     changes: observed.changes
   }
@@ -163,6 +173,10 @@ const afterCycle = (before: Observed, ended: EndedCycle, exit: Exit.Exit<CycleRe
       passed: { startedMs: ended.startedMs, endedMs: ended.endedMs, outcome: ended.outcome },
       failures: 0,
       error: null,
+      movedAtMs: new Map([
+        ...before.movedAtMs,
+        ...exit.value.movedTables.map((table) => [table, ended.endedMs] as const)
+      ]),
       paused: ended.outcome === "not-due" ? before.paused : exit.value.paused
     }
 }

@@ -52,6 +52,8 @@ export interface CycleReport {
   readonly push: Moved
   readonly pull: Moved
   readonly durationMs: number
+  /** Tables of which a row was written, or a conflict decided. */
+  readonly movedTables: ReadonlyArray<string>
   /** Tables that wait for a person, and why. */
   readonly paused: ReadonlyArray<Paused>
   /** Keys in quarantine on both sides, after the cycle. */
@@ -365,6 +367,7 @@ const report = (
   finishedAgoMs: answers.replit.finishedAgoMs,
   push: tally.push,
   pull: tally.pull,
+  movedTables: [...tally.movedTables],
   paused: [...(ready?.paused ?? []), ...tally.paused],
   quarantined: sides.reduce(
     (sum, side) => sum + answers[side].tables.reduce((inner, { quarantined }) => inner + quarantined, 0),

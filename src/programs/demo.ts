@@ -17,11 +17,15 @@ import { contactLines } from "./announce.ts"
 import { listConflicts } from "./conflicts.ts"
 import type { Cycle } from "./cycle.ts"
 import { listQuarantine } from "./quarantine.ts"
-import { supervise } from "./supervise.ts"
+import { supervise, type SuperviseOptions } from "./supervise.ts"
 import { verify } from "./verify.ts"
 
 /** Plays the script. The service goes on in the background until the scope closes. */
-export const demo = Effect.fn("demo")(function*(app: DemoApp, realCycle: Cycle) {
+export const demo = Effect.fn("demo")(function*<R = never>(
+  app: DemoApp,
+  realCycle: Cycle,
+  more: Pick<SuperviseOptions<R>, "afterwards" | "hurried" | "resting"> = {}
+) {
   const alone = yield* Effect.makeSemaphore(1)
   const cycle = yield* told(realCycle, alone)
   const write = writer(app)
@@ -29,7 +33,7 @@ export const demo = Effect.fn("demo")(function*(app: DemoApp, realCycle: Cycle) 
 
   yield* step("Two databases, each with rows of its own. Now the service starts: a cycle, and half a second of rest.")
   yield* show(app)
-  yield* Effect.forkScoped(quietly(supervise(cycle, { interval: Duration.millis(500) })))
+  yield* Effect.forkScoped(quietly(supervise(cycle, { ...more, interval: Duration.millis(500) })))
   yield* untilEqual
 
   yield* step("Rows are inserted on both sides.")

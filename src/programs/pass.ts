@@ -51,6 +51,8 @@ export interface Tally {
   /** Passes that stopped early because too many rows were refused. */
   readonly cutShort: ReadonlyArray<string>
   readonly paused: ReadonlyArray<Paused>
+  /** Tables of which a row was written, or a conflict decided. */
+  readonly movedTables: ReadonlySet<string>
 }
 
 /** A table that waits for a person. */
@@ -63,7 +65,7 @@ export interface Paused {
 
 const nothing: Moved = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }
 
-export const emptyTally: Tally = { push: nothing, pull: nothing, cutShort: [], paused: [] }
+export const emptyTally: Tally = { push: nothing, pull: nothing, cutShort: [], paused: [], movedTables: new Set() }
 
 /** Moves everything that is pending. A table that fails by its own shape pauses alone; the others go on. */
 export const pass = Effect.fn("pass")(function*(
@@ -117,7 +119,7 @@ const moveAll = Effect.fn("moveAll")(function*(
               ...bounds,
               batchRowsMax: options.batchRowsMax,
               circle: phase === "upserts" ? circleOf(table, side) : [],
-              onMoved: (applied, keys) => Effect.zipRight(count(tally, side, applied), progress.moved(keys))
+              onMoved: (applied, keys) => Effect.zipRight(count(tally, table, side, applied), progress.moved(keys))
             })
           )
           if (moved === null) continue
@@ -195,12 +197,14 @@ const pause = (table: SyncedTable, tally: Ref.Ref<Tally>, unfit: Set<SyncedTable
     })
   )
 
-const count = (tally: Ref.Ref<Tally>, side: Side, moved: Applied) =>
+const count = (tally: Ref.Ref<Tally>, { name }: SyncedTable, side: Side, moved: Applied) =>
   Ref.update(tally, (now) => {
     const way = side === "replit" ? "push" : "pull"
     const { bytes, conflicts, deleted, inserted, updated } = now[way]
+    const isMoved = moved.inserted + moved.updated + moved.deleted + moved.conflicts > 0
     return {
       ...now,
+      movedTables: isMoved ? new Set([...now.movedTables, display(name)]) : now.movedTables,
       [way]: {
         ...now[way],
         inserted: inserted + moved.inserted,
@@ -237,7 +241,7 @@ const secondChance = Effect.fn("secondChance")(function*(
   for (let round = 0; round < roundsMax && waiting.length > 0; round++) {
     const again: Array<Refused> = []
     for (const { groups, phase, side, table } of waiting) {
-      const onMoved = (applied: Applied) => count(tally, side, applied)
+      const onMoved = (applied: Applied) => count(tally, table, side, applied)
       const way = yield* route(table, side, phase)
       const circle = circles.find((tables) => tables.includes(table)) ?? []
       const others = waiting.filter((other) =>

@@ -27,6 +27,8 @@ export interface SuperviseOptions<R = never> {
   readonly leave?: Effect.Effect<void>
   /** What comes after a cycle that got through. */
   readonly afterwards?: (report: CycleReport) => Effect.Effect<void, never, R>
+  /** Returns when a person wants the next cycle before its time. */
+  readonly hurried?: Effect.Effect<void>
   /** Told before each pause when it will be over, by our own clock; something may wake it earlier. */
   readonly resting?: (untilMs: number) => Effect.Effect<void>
 }
@@ -99,7 +101,7 @@ const optionsFor = <R>(
 
 /** Until it is time for the next cycle. */
 const rest = Effect.fn("rest")(function*<R>(
-  { interval, maxInterval, resting = () => Effect.void, wakes }: SuperviseOptions<R>,
+  { hurried = Effect.never, interval, maxInterval, resting = () => Effect.void, wakes }: SuperviseOptions<R>,
   watch: Watch,
   report: CycleReport | null
 ) {
@@ -126,7 +128,8 @@ const rest = Effect.fn("rest")(function*<R>(
     yield* wakes.woken(yield* Ref.get(watch.names))
     return true
   })
-  yield* Ref.set(watch.last, { pauseMs, woken: yield* Effect.raceFirst(slept, woken) })
+  const asked = Effect.as(hurried, true)
+  yield* Ref.set(watch.last, { pauseMs, woken: yield* Effect.raceFirst(Effect.raceFirst(slept, woken), asked) })
 })
 
 /** Another copy does the work. */

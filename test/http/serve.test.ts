@@ -1,64 +1,66 @@
 import { FetchHttpClient, HttpApiClient, HttpClient, HttpClientRequest } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Exit, Fiber, Logger, LogLevel, Redacted, Ref, Scope, TestClock } from "effect"
+import { Chunk, Deferred, Effect, Exit, Fiber, Redacted, Ref, Scope, TestClock } from "effect"
 import * as Http from "node:http"
-import type { HttpAddress } from "../../src/domain/HttpAddress.ts"
 import { Unavailable } from "../../src/domain/SyncError.ts"
 import { Api } from "../../src/http/Api.ts"
 import { serve } from "../../src/http/serve.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
 import { makeObserver, Observer } from "../../src/programs/Observer.ts"
-import type { MemoryTable } from "../../src/services/memory/MemoryTable.ts"
 import { parseExposition } from "../support/exposition.ts"
 import { makePair, perfis, perfisTable, profile } from "../support/MemoryPair.ts"
+import { quietly, startServed } from "../support/Served.ts"
 
 const token = "um-segredo-de-teste-1234"
 
-/** A server over two memory databases, and a service whose cycles this test runs. */
-const start = Effect.fnUntraced(function*(
-  address: Partial<HttpAddress> = {},
-  tables: ReadonlyArray<MemoryTable> = [perfisTable]
-) {
-  const pair = yield* makePair({ replit: tables, external: tables })
-  const observer = yield* makeObserver
-  const layer = pair.layer({ tables: tables.map(({ name }) => name) })
-  const url = yield* serve({ host: "127.0.0.1", port: 0, token: null, ...address }, "1.2.3").pipe(
-    Effect.provideService(Observer, observer),
-    Effect.provide(layer)
-  )
-  const cycle = observer.watch(yield* makeCycle)
-  const run = cycle({ retryFor: 0, lease: "wait", notBefore: 0 }).pipe(
-    Effect.tap(observer.look),
-    Effect.provide(layer),
-    quietly
-  )
+/** The same with clients. */
+const start = Effect.fnUntraced(function*(...options: Parameters<typeof startServed>) {
+  const served = yield* startServed(...options)
   const client = (bearer?: string) =>
     HttpApiClient.make(Api, {
-      baseUrl: url,
+      baseUrl: served.url,
       transformClient: (client) =>
         bearer === undefined ? client : HttpClient.mapRequest(client, HttpClientRequest.bearerToken(bearer))
     }).pipe(Effect.provide(FetchHttpClient.layer))
-  return { ...pair, observer, url, run, client, layer }
+  return { ...served, client }
 })
 
-const quietly = Logger.withMinimumLogLevel(LogLevel.None)
+/** What the first events say. */
+const firstEvents = (url: string, count: number) =>
+  Effect.async<ReadonlyArray<{ readonly version: string }>>((resume) => {
+    const request = Http.get(url, { agent: false }, (response) => {
+      let body = ""
+      response.setEncoding("utf8").on("data", (text: string) => {
+        body += text
+        const events = body.split("\n\n").slice(0, -1).filter((event) => event.startsWith("data: "))
+        if (events.length < count) return
+        request.destroy()
+        resume(Effect.succeed(events.slice(0, count).map((event) => JSON.parse(event.slice(6)))))
+      })
+    })
+    request.on("error", () => request.destroy())
+  })
+
+interface Answered {
+  readonly status: number
+  readonly headers: Http.IncomingHttpHeaders
+  readonly body: string
+}
 
 /** A request by hand, for what no client sends. */
-const ask = (url: string, options: Http.RequestOptions = {}) =>
-  Effect.async<{ readonly status: number; readonly headers: Http.IncomingHttpHeaders; readonly body: string }>(
-    (resume) => {
-      const request = Http.request(url, { agent: false, ...options }, (response) => {
-        let body = ""
-        response.setEncoding("utf8").on("data", (text: string) => body += text)
-        response.on(
-          "end",
-          () => resume(Effect.succeed({ status: response.statusCode!, headers: response.headers, body }))
-        )
-      })
-      request.on("error", (error) => resume(Effect.die(error)))
-      request.end()
-    }
-  )
+const ask = (url: string, options: Http.RequestOptions = {}, payload = "") =>
+  Effect.async<Answered>((resume) => {
+    const request = Http.request(url, { agent: false, ...options }, (response) => {
+      let body = ""
+      response.setEncoding("utf8").on("data", (text: string) => body += text)
+      response.on(
+        "end",
+        () => resume(Effect.succeed({ status: response.statusCode!, headers: response.headers, body }))
+      )
+    })
+    request.on("error", (error) => resume(Effect.die(error)))
+    request.end(payload)
+  })
 
 /** Returns when something waits for the test's clock. */
 const sleeping = Effect.repeat(Effect.zipRight(Effect.yieldNow(), TestClock.sleeps()), { until: Chunk.isNonEmpty })
@@ -111,9 +113,14 @@ describe("the HTTP server", () => {
         new Proxy(database, {
           get: (target, name) => {
             const value: unknown = Reflect.get(target, name)
-            return Effect.isEffect(value) && name !== "traffic"
-              ? Effect.zipRight(Ref.update(asked, (n) => n + 1), value as Effect.Effect<unknown>)
-              : value
+            const counted = (asking: unknown) =>
+              Effect.isEffect(asking)
+                ? Effect.zipRight(Ref.update(asked, (n) => n + 1), asking as Effect.Effect<unknown>)
+                : asking
+            if (name === "traffic") return value
+            return typeof value === "function" && !Effect.isEffect(value)
+              ? (...args: ReadonlyArray<unknown>) => counted(Reflect.apply(value, target, args))
+              : counted(value)
           }
         })
       const observer = yield* makeObserver
@@ -133,7 +140,7 @@ describe("the HTTP server", () => {
       )
       const before = yield* Ref.get(asked)
       assert.isAbove(before, 0)
-      for (const path of ["metrics", "ready", "health"]) {
+      for (const path of ["metrics", "ready", "health", "api/status", "api/cycles", ""]) {
         assert.strictEqual((yield* ask(url + path)).status, 200)
       }
       assert.strictEqual(yield* Ref.get(asked), before)
@@ -159,7 +166,6 @@ describe("the HTTP server", () => {
       const { url } = yield* start()
       const missing = yield* ask(`${url}nada`)
       assert.strictEqual(missing.status, 404)
-      assert.strictEqual((yield* ask(`${url}health`, { method: "DELETE" })).status, 404)
       for (const { headers } of [missing, yield* ask(`${url}health`)]) {
         assert.match(String(headers["content-security-policy"]), /^default-src 'none'; script-src 'self';/)
         assert.strictEqual(headers["x-content-type-options"], "nosniff")
@@ -175,6 +181,104 @@ describe("the HTTP server", () => {
       }
       for (const host of ["example.com", "127.0.0.1.example.com", "example.com:80", "localhost.example.com"]) {
         assert.strictEqual((yield* ask(`${url}metrics`, { headers: { host } })).status, 421, host)
+      }
+    }))
+
+  it.scopedLive("takes what changes something from the page itself only, and says what it can't read", () =>
+    Effect.gen(function*() {
+      const { url } = yield* start({ token: Redacted.make(token) })
+      const begin = (headers: Http.OutgoingHttpHeaders, body = JSON.stringify({ token })) =>
+        Effect.map(
+          ask(
+            `${url}api/session`,
+            { method: "POST", headers: { "content-type": "application/json", ...headers } },
+            body
+          ),
+          ({ headers, status }) => [status, headers["set-cookie"]?.length ?? 0]
+        )
+      const own = new URL(url).origin
+      assert.deepStrictEqual(yield* begin({}), [204, 1])
+      assert.deepStrictEqual(yield* begin({ "origin": own, "sec-fetch-site": "same-origin" }), [204, 1])
+      assert.deepStrictEqual(yield* begin({ origin: "https://example.com" }), [403, 0])
+      assert.deepStrictEqual(yield* begin({ "sec-fetch-site": "cross-site" }), [403, 0])
+      assert.deepStrictEqual(yield* begin({ "content-type": "text/plain" }), [403, 0])
+      assert.deepStrictEqual(yield* begin({}, "{\"token\":"), [400, 0])
+      assert.deepStrictEqual(yield* begin({}, "{}"), [400, 0])
+      const [first] = (yield* ask(
+        `${url}api/session`,
+        { method: "POST", headers: { "content-type": "application/json" } },
+        JSON.stringify({ token })
+      )).headers["set-cookie"] ?? []
+      const cookie = first!.split(";")[0]!
+      assert.strictEqual((yield* ask(`${url}metrics`, { headers: { cookie } })).status, 200)
+      assert.strictEqual((yield* ask(`${url}api/session`, { method: "DELETE", headers: { cookie } })).status, 204)
+      assert.strictEqual((yield* ask(`${url}metrics`, { headers: { cookie } })).status, 401)
+    }))
+
+  it.scopedLive("tells the page how things stand, and again when that changes", () =>
+    Effect.gen(function*() {
+      const { client, run, servers, url } = yield* start()
+      const { cycles, status } = (yield* client()).dashboard
+      const before = yield* status({})
+      assert.deepStrictEqual([before.cycle.last, before.lookedAtMs, before.tables], [null, null, []])
+      const events = yield* Effect.fork(firstEvents(`${url}api/events`, 2))
+      yield* servers.replit.app.insert(perfis, profile("ana", "Ana"))
+      yield* run
+      const after = yield* status({})
+      assert.deepStrictEqual(after.tables.map(({ rows, table }) => [table, rows]), [
+        ["perfis", { replit: 1, external: 1 }]
+      ])
+      assert.isNotNull(after.tables[0]!.movedAtMs)
+      assert.deepStrictEqual((yield* cycles({})).map(({ outcome, push }) => [outcome, push.inserted]), [["moved", 1]])
+      // Whoever came late is told with the next change.
+      yield* Effect.fork(Effect.forever(Effect.delay(run, "50 millis")))
+      assert.deepStrictEqual((yield* Fiber.join(events)).map(({ version }) => version), ["1.2.3", "1.2.3"])
+    }))
+
+  it.scopedLive("lets held changes through, or brings the rows back, and asks for a cycle", () =>
+    Effect.gen(function*() {
+      const { client, observer, run, servers } = yield* start({}, [perfisTable], { brake: { rows: 0, percent: 0 } })
+      const { approve, reject, sync } = (yield* client()).actions
+      for (const id of ["ana", "bia"]) yield* servers.replit.app.insert(perfis, profile(id, id))
+      yield* run
+      yield* servers.replit.app.remove(perfis, ["ana"])
+      assert.match((yield* run).paused[0]?.problem ?? "", /^perfis is held/)
+      yield* reject({ payload: { table: "perfis" } })
+      yield* observer.hurried
+      yield* run
+      assert.lengthOf(yield* servers.replit.app.rows(perfis), 2)
+      yield* servers.replit.app.remove(perfis, ["bia"])
+      yield* run
+      yield* approve({ payload: { table: "perfis" } })
+      yield* observer.hurried
+      yield* run
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 1)
+      const again = yield* Effect.flip(approve({ payload: { table: "perfis" } }))
+      assert.deepStrictEqual([again._tag, again.message.slice(0, 36)], [
+        "NotDone",
+        "perfis is not held by the brake. No "
+      ])
+      assert.strictEqual((yield* Effect.flip(reject({ payload: { table: "a b" } })))._tag, "NotDone")
+      yield* sync({ payload: {} })
+      yield* sync({ payload: {} })
+      yield* observer.hurried
+      assert.isTrue((yield* Effect.timeoutOption(observer.hurried, "20 millis"))._tag === "None")
+    }))
+
+  it.scopedLive("lets nobody act without the token where one is set, nor from another page", () =>
+    Effect.gen(function*() {
+      const closed = yield* start({ token: Redacted.make(token) })
+      const open = yield* start()
+      const headers = { "content-type": "application/json" }
+      const posted = (url: string, path: string, more: Http.OutgoingHttpHeaders = {}) =>
+        Effect.map(
+          ask(`${url}api/${path}`, { method: "POST", headers: { ...headers, ...more } }, "{\"table\":\"perfis\"}"),
+          ({ status }) => status
+        )
+      for (const path of ["sync", "approve", "reject"]) {
+        assert.strictEqual(yield* posted(closed.url, path), 401)
+        assert.strictEqual(yield* posted(open.url, path, { origin: "https://example.com" }), 403)
+        assert.strictEqual(yield* posted(open.url, path, { "content-type": "text/plain" }), 403)
       }
     }))
 

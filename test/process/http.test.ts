@@ -1,6 +1,7 @@
 /** The built service over HTTP: while it works, and how it ends. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
+import * as Http from "node:http"
 import * as Net from "node:net"
 import { vi } from "vitest"
 import { parseExposition } from "../support/exposition.ts"
@@ -27,7 +28,7 @@ const get = (url: string, headers: Readonly<Record<string, string>> = {}) =>
   })
 
 describe("the service over HTTP", () => {
-  it.scopedLive("tells what its cycles did, and ends in order while somebody listens", () =>
+  const telling = (more: Readonly<Record<string, string>>) =>
     Effect.gen(function*() {
       const urls = yield* freshPair
       for (const url of [urls.replit, urls.external]) {
@@ -35,10 +36,10 @@ describe("the service over HTTP", () => {
       }
       yield* query(urls.replit, "insert into perfis values ('ana', 'Ana', now())")
       const port = yield* freePort
-      const env = { ...settings(urls), SYNC_HTTP_PORT: String(port), SYNC_HTTP_TOKEN: token }
+      const env = { ...settings(urls), SYNC_HTTP_PORT: String(port), SYNC_HTTP_TOKEN: token, ...more }
       const program = yield* start([], { env })
       const out = yield* program.says(/Replit → external: 1 inserted/)
-      assert.include(out, `HTTP: http://127.0.0.1:${port}/metrics`)
+      assert.include(out, `Dashboard: http://127.0.0.1:${port}/ (it wants SYNC_HTTP_TOKEN)`)
       assert.notInclude(out, token)
       const at = `http://127.0.0.1:${port}/`
       assert.strictEqual((yield* get(`${at}ready`)).status, 200)
@@ -55,7 +56,36 @@ describe("the service over HTTP", () => {
         ["replit", 1],
         ["external", 1]
       ])
-      // A connection that says nothing.
+      // The page comes out of what was built.
+      for (
+        const path of [
+          "",
+          "page/page.js",
+          "page/texts.js",
+          "page/page.css",
+          "page/icon.svg",
+          "page/uplot.js",
+          "page/uplot.css"
+        ]
+      ) {
+        const found = yield* get(at + path)
+        assert.strictEqual(found.status, 200, path)
+        assert.isAbove(found.body.length, 100, path)
+      }
+      assert.strictEqual((yield* get(`${at}page/..%2fmain.js`)).status, 404)
+      assert.strictEqual((yield* get(`${at}api/events`)).status, 401)
+      // A page that is open, and a connection that says nothing.
+      yield* Effect.acquireRelease(
+        Effect.async<Http.ClientRequest>((resume) => {
+          const headers = { authorization: `Bearer ${token}` }
+          const request = Http.get(`${at}api/events`, { headers }, (response) => {
+            response.on("error", () => request.destroy())
+            response.once("data", () => resume(Effect.succeed(request)))
+          })
+          request.on("error", () => request.destroy())
+        }),
+        (request) => Effect.sync(() => request.destroy())
+      )
       yield* Effect.acquireRelease(
         Effect.async<Net.Socket>((resume) => {
           const socket = Net.connect(port, "127.0.0.1", () => resume(Effect.succeed(socket)))
@@ -67,7 +97,11 @@ describe("the service over HTTP", () => {
       const { code, err } = yield* program.ended.pipe(Effect.timeout("5 seconds"))
       assert.strictEqual(code, 0)
       assert.notInclude(err, token)
-    }))
+    })
+
+  it.scopedLive("tells what its cycles did, and ends in order while somebody listens", () => telling({}))
+
+  it.scopedLive("does the same in live mode", () => telling({ SYNC_LIVE: "true" }))
 
   it.scopedLive("refuses an address that others can reach without a token", () =>
     Effect.gen(function*() {

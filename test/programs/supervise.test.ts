@@ -17,6 +17,7 @@ const idle: CycleReport = {
   push: nothing,
   pull: nothing,
   durationMs: 12,
+  movedTables: [],
   paused: [],
   quarantined: 0,
   warnings: [],
@@ -75,6 +76,25 @@ describe("supervise", () => {
       yield* TestClock.adjust("5 minutes")
       assert.strictEqual(yield* runs, 2)
       yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* runs, 3)
+    }))
+
+  it.effect("runs the next cycle at once when a person wants it, also if another copy had one a moment ago", () =>
+    Effect.gen(function*() {
+      const wanted = yield* Queue.unbounded<void>()
+      const until: Array<number> = []
+      const { asked, runs } = yield* start([], {
+        hurried: Queue.take(wanted),
+        resting: (untilMs) => Effect.sync(() => until.push(untilMs))
+      })
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* runs, 1)
+      yield* Queue.offer(wanted, undefined)
+      yield* TestClock.adjust(0)
+      assert.strictEqual(yield* runs, 2)
+      assert.strictEqual(asked[1]!.notBefore, 0)
+      assert.deepStrictEqual(until, [300_000, 360_000])
+      yield* TestClock.adjust("5 minutes")
       assert.strictEqual(yield* runs, 3)
     }))
 
