@@ -23,6 +23,10 @@ export interface Summary {
   readonly cutShort: ReadonlyArray<string>
 }
 
+/** Whether another copy of the service does the work, or has just done it. */
+export const isElsewhere = (cycle: { readonly outcome: string }): boolean =>
+  cycle.outcome === "not-due" || cycle.outcome === "standby"
+
 /** The one line of a cycle. The numbers are always all there, so that a script can find them. */
 export const summaryLine = (summary: Summary): string => {
   if (summary.outcome === "not-due") return "Nothing is due here: another copy of vaivem is at work, or was just now."

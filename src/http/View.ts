@@ -13,7 +13,7 @@ import { isUp, lagMs } from "./gauges.ts"
 
 const Count = Schema.NullOr(Schema.Number)
 const BySide = Schema.Struct({ replit: Count, external: Count })
-const Outcome = Schema.Literal("idle", "moved", "not-due", "failed")
+const Outcome = Schema.Literal("idle", "moved", "not-due", "standby", "failed")
 
 const DatabaseView = Schema.Struct({
   /** As `check` calls it; null before it was asked. */

@@ -1,6 +1,7 @@
 /** What is known of both databases, as measures: what the last cycles knew, for nobody is asked anything. Pure. */
 import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
+import { isElsewhere } from "../domain/Summary.ts"
 import type { Observed } from "../programs/Observer.ts"
 import type { TableStatus } from "../programs/status.ts"
 import type { Traffic } from "../services/Database.ts"
@@ -111,7 +112,7 @@ export const gauges = ({ nowMs, observed, traffic, version }: Known): ReadonlyAr
  * the older of the two. Null before the first cycle, and where another copy does the work.
  */
 export const lagMs = ({ look, passed }: Observed, side: Side, nowMs: number): number | null => {
-  if (passed === null || passed.outcome === "not-due") return null
+  if (passed === null || isElsewhere(passed)) return null
   const oldestMs = (look?.status.tables ?? []).flatMap(({ [side]: on }) =>
     on?.oldestPendingSeconds == null ? [] : [look!.atMs - on.oldestPendingSeconds * 1000]
   )

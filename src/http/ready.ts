@@ -1,6 +1,7 @@
 /** Whether the service does what it is there for: for whoever starts it, stops it or sends somebody to look. Pure. */
 import { Duration } from "effect"
 import { duration } from "../domain/Quantity.ts"
+import { isElsewhere } from "../domain/Summary.ts"
 import type { Observed } from "../programs/Observer.ts"
 import type { SyncConfig } from "../services/SyncConfig.ts"
 
@@ -23,7 +24,7 @@ export const readiness = ({ error, passed }: Observed, limitMs: number, nowMs: n
   const ready = age <= limitMs
   return {
     ready,
-    role: passed.outcome === "not-due" ? "standby" : "active",
+    role: isElsewhere(passed) ? "standby" : "active",
     lastCycleAgeMs: age,
     reason: ready
       ? "Cycles get through."

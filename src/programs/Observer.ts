@@ -6,6 +6,7 @@
  */
 import { Cause, Clock, Context, Effect, Exit, Option, Queue, Ref, type Stream, SubscriptionRef } from "effect"
 import type { Side } from "../domain/Side.ts"
+import { isElsewhere } from "../domain/Summary.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import type { Hello, Moved } from "../services/Database.ts"
 import type { ExternalDb } from "../services/ExternalDb.ts"
@@ -122,7 +123,7 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
 
   const look = (report: CycleReport) =>
     Effect.gen(function*() {
-      if (report.outcome === "not-due") return
+      if (isElsewhere(report)) return
       const startedMs = yield* Clock.currentTimeMillis
       if (!(yield* isDue(startedMs))) return
       const seen = yield* Effect.all({
@@ -177,7 +178,7 @@ const afterCycle = (before: Observed, ended: EndedCycle, exit: Exit.Exit<CycleRe
         ...before.movedAtMs,
         ...exit.value.movedTables.map((table) => [table, ended.endedMs] as const)
       ]),
-      paused: ended.outcome === "not-due" ? before.paused : exit.value.paused
+      paused: isElsewhere(ended) ? before.paused : exit.value.paused
     }
 }
 

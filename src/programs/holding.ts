@@ -25,7 +25,8 @@ export const holding = <A, E, R>(
       Effect.ignore(Effect.forEach(sides, (side) => both[side].fence(null), { discard: true }))
     )
     yield* enter(lease, reached, lease.isNew)
-    return Option.some(yield* Effect.raceFirst(self(enter(lease, reached, true)), lease.lost))
+    // Also where nothing else can be interrupted, as while `probe` tidies up, the other of the two must end.
+    return Option.some(yield* Effect.raceFirst(self(enter(lease, reached, true)), Effect.interruptible(lease.lost)))
   }))
 
 export type Enter = Effect.Effect<void, SyncError, Effect.Effect.Context<typeof databases>>

@@ -1,11 +1,12 @@
 /** What the process counts of its cycles, as Effect's metrics; since its start, and for the whole process. */
 import { Duration, Effect, Metric, MetricBoundaries } from "effect"
 import type { Side } from "../domain/Side.ts"
+import { isElsewhere } from "../domain/Summary.ts"
 import type { Moved } from "../services/Database.ts"
 import type { EndedCycle } from "./Observer.ts"
 
 const cycles = Metric.counter("vaivem_cycles_total", {
-  description: "Cycles that ended, by outcome; not-due is a cycle that another copy of the service ran.",
+  description: "Cycles that ended, by outcome; not-due and standby are cycles that another copy of the service runs.",
   incremental: true
 })
 
@@ -33,9 +34,10 @@ const refusals = Metric.counter("vaivem_refusals_total", {
 })
 
 /** Counts a cycle that ended. */
-export const countCycle = Effect.fn("countCycle")(function*({ durationMs, outcome, pull, push }: EndedCycle) {
+export const countCycle = Effect.fn("countCycle")(function*(cycle: EndedCycle) {
+  const { durationMs, outcome, pull, push } = cycle
   yield* Metric.increment(Metric.tagged(cycles, "outcome", outcome))
-  if (outcome === "not-due") return
+  if (isElsewhere(cycle)) return
   yield* Metric.update(seconds, Duration.toSeconds(durationMs))
   yield* countMoved("replit", push)
   yield* countMoved("external", pull)

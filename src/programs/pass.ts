@@ -155,7 +155,7 @@ const moveFew = Effect.fnUntraced(function*(
     deletes: way?.withoutDeletes !== true && !isTied(table, all),
     allowances: way?.allowances ?? undefined,
     batchRowsMax,
-    onMoved: (side, applied, keys) => Effect.zipRight(count(tally, side, applied), progress.moved(keys))
+    onMoved: (side, applied, keys) => Effect.zipRight(count(tally, table, side, applied), progress.moved(keys))
   })
 })
 

@@ -22,6 +22,7 @@ import {
 } from "../domain/Proof.ts"
 import { amount } from "../domain/Quantity.ts"
 import { sides } from "../domain/Side.ts"
+import { isElsewhere } from "../domain/Summary.ts"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
 import { display } from "../domain/TableName.ts"
 import type { Hashed, Stretch } from "../services/Database.ts"
@@ -45,8 +46,7 @@ export const makeProver = Effect.map(
       const { verifyBudget } = yield* SyncConfig
       const nowMs = yield* Clock.currentTimeMillis
       if (
-        verifyBudget === null || report.outcome === "not-due" || report.outcome === "standby" ||
-        nowMs < (yield* Ref.get(notBeforeMs))
+        verifyBudget === null || isElsewhere(report) || nowMs < (yield* Ref.get(notBeforeMs))
       ) return
       const paused = new Set(report.paused.map(({ table }) => table))
       const tables = report.ready.filter(({ name }) => !paused.has(display(name)))

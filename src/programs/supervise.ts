@@ -9,6 +9,7 @@ import { Cause, Clock, Console, DateTime, Duration, Effect, Exit, Fiber, Option,
 import { type Before, nextPause, standbyPause } from "../domain/nextPause.ts"
 import { duration } from "../domain/Quantity.ts"
 import { failuresSaidEveryMs, Repeats } from "../domain/Repeats.ts"
+import { isElsewhere } from "../domain/Summary.ts"
 import type { ActionNeeded, SyncError } from "../domain/SyncError.ts"
 import { display, type TableName } from "../domain/TableName.ts"
 import { announce, warningsOf } from "./announce.ts"
@@ -131,9 +132,6 @@ const rest = Effect.fn("rest")(function*<R>(
   const asked = Effect.as(hurried, true)
   yield* Ref.set(watch.last, { pauseMs, woken: yield* Effect.raceFirst(Effect.raceFirst(slept, woken), asked) })
 })
-
-/** Another copy does the work. */
-const isElsewhere = ({ outcome }: CycleReport): boolean => outcome === "not-due" || outcome === "standby"
 
 const isNothing = ({ conflicts, deleted, inserted, quarantined, updated }: CycleReport["pull"]): boolean =>
   inserted + updated + deleted + conflicts + quarantined === 0

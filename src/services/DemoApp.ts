@@ -31,7 +31,12 @@ export const make: Effect.Effect<DemoApp, EmbeddedPostgresError | SyncError, Sco
     external: yield* Either.mapLeft(parseUrl("external", Redacted.value(urls.external)), (error) => error)
   }
   const sessions = { replit: yield* PgSession.make(targets.replit), external: yield* PgSession.make(targets.external) }
-  const app: DemoApp = { urls, targets, run: (side, statement) => sessions[side].query(statement) }
+  const app: DemoApp = {
+    urls,
+    targets,
+    // An app's statements mean by a name what its role's search_path says.
+    run: (side, statement) => sessions[side].transaction(sessions[side].query(statement), { searchPath: "theirs" })
+  }
   yield* Effect.forEach(ddl.replit, (statement) => app.run("replit", statement))
   yield* Effect.forEach(ddl.external, (statement) => app.run("external", statement))
   return app

@@ -133,7 +133,7 @@ const headline = () => {
   if (down.length > 0) return ["✕", down.map((side) => text.down(text[side])).join(", "), "bad"]
   if (cycle.failures > 0) return ["✕", text.failing(cycle.failures), "bad"]
   if (cycle.last === null) return ["…", text.first, ""]
-  if (cycle.last.outcome === "not-due") return ["◌", text.standby, ""]
+  if (["not-due", "standby"].includes(cycle.last.outcome)) return ["◌", text.standby, ""]
   if (waits.length > 0) return ["!", text.waiting(waits.join(", ")), "bad"]
   const pending = sum(({ pending }) => pending)
   return pending > 0 ? ["↻", text.moving(count(pending)), ""] : ["✓", text.equal, "good"]

@@ -72,7 +72,13 @@ const en = {
   pulled: "external → Replit",
   duration: "Took",
   seconds: "seconds",
-  outcomes: { "moved": "moved", "failed": "failed", "idle": "idle", "not-due": "another copy's" },
+  outcomes: {
+    "moved": "moved",
+    "failed": "failed",
+    "idle": "idle",
+    "not-due": "another copy's",
+    "standby": "another copy's"
+  },
   version: (/** @type {string} */ version) => `vaivem ${version}`,
   syncNow: "Sync now",
   waitingForYou: "Waiting for you",
@@ -158,7 +164,13 @@ const pt = {
   pulled: "externo → Replit",
   duration: "Levou",
   seconds: "segundos",
-  outcomes: { "moved": "moveu", "failed": "falhou", "idle": "nada a fazer", "not-due": "de outra cópia" },
+  outcomes: {
+    "moved": "moveu",
+    "failed": "falhou",
+    "idle": "nada a fazer",
+    "not-due": "de outra cópia",
+    "standby": "de outra cópia"
+  },
   version: (version) => `vaivem ${version}`,
   syncNow: "Sincronizar agora",
   waitingForYou: "Esperando por você",

@@ -55,6 +55,7 @@ export const make = Effect.fn("PgLease.make")(function*(session: PgSession, ledg
     )
     yield* beat(query, session).pipe(
       Effect.catchAll((error) => Effect.zipRight(Deferred.fail(lost, error), session.abort)),
+      Effect.interruptible,
       Effect.forkScoped
     )
     if (isNew) yield* raise(0n)
