@@ -353,7 +353,7 @@ export interface Selected {
   readonly upTo?: bigint
   /** Not keys that are only marked. */
   readonly changed?: boolean
-  /** Not old keys of rows that are there under another one: those are no deletes. */
+  /** True: not old keys of rows that are there under another one, for those are no deletes. False: only these. */
   readonly vanished?: boolean
 }
 
@@ -811,6 +811,8 @@ export interface Weighed {
   /** Rows that are here and would be deleted, and that nobody contests. */
   readonly deletes: ReadonlyArray<Key>
   readonly overwrites: ReadonlyArray<Key>
+  /** Changed keys that are linked to an old one, contested or not. */
+  readonly moves: ReadonlyArray<{ readonly key: Key; readonly was: Key }>
 }
 
 /** By the side whose changes they are; the rows concerned are the other side's. */
