@@ -44,8 +44,11 @@ export const reject = Effect.fn("reject")(function*(name: TableName) {
               return
             }
             // The new keys go with the old ones: the row would be there twice, and values that are unique stop both.
-            const moved = found.moves.filter(({ was }) => oldKeys.has(JSON.stringify(was))).map(({ key }) => key)
+            const back = found.moves.filter(({ was }) => oldKeys.has(JSON.stringify(was)))
+            const moved = back.map(({ key }) => key)
             yield* to.mark(table, [...found.deletes, ...moved])
+            // As a change of the key, not as a delete that would take along rows which point at it.
+            yield* to.mark(table, back.map(({ was }) => was), moved)
             const deletes = yield* from.giveUp(table, found.deletes, { upTo, journal: false })
             const overwrites = yield* from.giveUp(table, found.overwrites, { upTo, journal: true })
             yield* from.giveUp(table, moved, { upTo, journal: true })

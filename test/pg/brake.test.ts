@@ -170,6 +170,25 @@ layer(PgPair.layer, { excludeTestServices: true })("the brake", (it) => {
       }
     }))
 
+  it.scoped("reject of a changed key takes along what points at the row, and deletes none of it", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `${notas};
+         create table filhas (id integer primary key, nota integer references notas on update cascade on delete cascade)`,
+        { tables: ["notas"], settings: { brake: { rows: 0, percent: 0 }, retryFor: 0 } }
+      )
+      yield* sync.replit.query("insert into notas (id, a) values (1, 'a')")
+      yield* sync.cycle
+      yield* sync.external.query("insert into filhas values (1, 1)")
+      yield* sync.external.query("update notas set id = 2")
+      yield* sync.replit.query("update notas set a = 'outra', updated_at = '-infinity'")
+      yield* sync.cycle
+      yield* sync.run(reject(name(sync)))
+      yield* sync.cycle
+      assert.deepStrictEqual(yield* sync.external.query("select id, nota from filhas"), [{ id: 1, nota: 1 }])
+      assert.deepStrictEqual(yield* sync.external.query("select id, a from notas"), [{ id: 1, a: "outra" }])
+    }))
+
   it.scoped("a bulk update, a bulk insert, rows that are rewritten and keys that all change pass", () =>
     Effect.gen(function*() {
       const sync = yield* filled(300)

@@ -165,6 +165,7 @@ describe("the brake", () => {
           if (said === "approve") yield* saying.approve
           else assert.deepStrictEqual(yield* saying.reject, { deletes: 0, overwrites: 10 })
           const then = yield* once
+          if (said === "reject") assert.deepInclude(then.push, { updated: 10, inserted: 0, deleted: 0 })
           assert.deepStrictEqual(then.paused, [])
           assert.strictEqual(then.pull.quarantined + then.push.quarantined, 0)
           const rows = yield* replit.rows(perfis)

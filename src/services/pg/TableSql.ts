@@ -896,6 +896,13 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     /** $1… an array of texts for each key column. */
     markKeys: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
       select 'MARK', ${ks("u")}, '-infinity' from ${given} u`,
+    /** The same, then one for each old key column. */
+    markMoved: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}, was${n}`).join(", ")}, changed_at)
+      select 'MARK', ${
+      numbers.map((n) => `x.k${n}::${keyTypes[n - 1]}, x.was${n}::${keyTypes[n - 1]}`).join(", ")
+    }, '-infinity'
+      from unnest(${[...numbers, ...numbers].map((_, index) => `$${index + 1}::text[]`).join(", ")})
+        as x (${[...numbers.map((n) => `k${n}`), ...numbers.map((n) => `was${n}`)].join(", ")})`,
     // ---- the brake -------------------------------------------------------------------------------------------------
     /** $1 how far to count, or null. */
     countRows: `select count(*) as rows from (select from ${t} limit $1::bigint) t`,
