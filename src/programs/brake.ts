@@ -21,7 +21,7 @@ import type { Allowance } from "./Allowance.ts"
 import { databases, onBoth } from "./databases.ts"
 import type { Paused, Way, Work } from "./pass.ts"
 import { sayProgress } from "./sayProgress.ts"
-import { weigh } from "./weigh.ts"
+import { partsOf, weigh } from "./weigh.ts"
 
 /** What a cycle asks with its question: one change more than may go without a look. */
 export const countTo = (limits: Limits | null): number => limits === null ? 0 : limits.rows + 1
@@ -163,14 +163,15 @@ const concernedBy = Effect.fn("concernedBy")(function*(
 ) {
   const both = yield* databases
   let sum = none
-  for (const phase of mayConflict ? ["deletes", "upserts"] as const : ["deletes"] as const) {
-    // Looking for old keys of moved rows costs each claim a look at the whole queue.
-    const only = phase === "deletes" && anyMoved ? { ...range, vanished: true } : range
+  for (const { isOldKeys, only, phase } of partsOf(range, { moved: anyMoved, mayConflict })) {
     yield* weigh(
       { from: both[side], to: both[opposite(side)], table, phase, only },
       ({ deletes, overwrites }) =>
         Effect.sync(() => {
-          sum = { deletes: sum.deletes + deletes.length, overwrites: sum.overwrites + overwrites.length }
+          sum = {
+            deletes: sum.deletes + (isOldKeys ? 0 : deletes.length),
+            overwrites: sum.overwrites + overwrites.length
+          }
         })
     )
   }

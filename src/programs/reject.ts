@@ -4,14 +4,14 @@
  */
 import { Effect } from "effect"
 import { opposite, sides } from "../domain/Side.ts"
+import type { Key } from "../domain/SyncedTable.ts"
 import type { TableName } from "../domain/TableName.ts"
-import type { Phase } from "../services/Database.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { heldTable, refuseLate } from "./approve.ts"
 import { databases } from "./databases.ts"
 import { syncedTable } from "./syncedTable.ts"
 import { underLease } from "./underLease.ts"
-import { weigh } from "./weigh.ts"
+import { partsOf, weigh } from "./weigh.ts"
 
 export interface Rejected {
   /** Rows that come back. */
@@ -34,17 +34,30 @@ export const reject = Effect.fn("reject")(function*(name: TableName) {
       const [from, to] = [both[side], both[opposite(side)]]
       const { changeId: upTo, overwrites } = held.holding[side]
       const { moves } = yield* from.glance(table, 0n)
-      const phases: ReadonlyArray<Phase> = overwrites > 0 ? ["deletes", "upserts"] : ["deletes"]
-      for (const phase of phases) {
-        const only = { after: held.approved[side], upTo, changed: true, vanished: phase === "deletes" && moves > 0 }
+      const range = { after: held.approved[side], upTo, changed: true }
+      const oldKeys = new Map<string, Key>()
+      for (const { isOldKeys, only, phase } of partsOf(range, { moved: moves > 0, mayConflict: overwrites > 0 })) {
         yield* weigh({ from, to, table, phase, only }, (found) =>
           Effect.gen(function*() {
-            yield* to.mark(table, found.deletes)
+            if (isOldKeys) {
+              for (const key of found.overwrites) oldKeys.set(JSON.stringify(key), key)
+              return
+            }
+            // The new keys go with the old ones: the row would be there twice, and values that are unique stop both.
+            const back = found.moves.filter(({ was }) => oldKeys.has(JSON.stringify(was)))
+            const moved = back.map(({ key }) => key)
+            yield* to.mark(table, [...found.deletes, ...moved])
+            // As a change of the key, not as a delete that would take along rows which point at it.
+            yield* to.mark(table, back.map(({ was }) => was), moved)
             const deletes = yield* from.giveUp(table, found.deletes, { upTo, journal: false })
             const overwrites = yield* from.giveUp(table, found.overwrites, { upTo, journal: true })
+            yield* from.giveUp(table, moved, { upTo, journal: true })
             rejected = { deletes: rejected.deletes + deletes, overwrites: rejected.overwrites + overwrites }
           }))
       }
+      // Last, for a row knows its old key as long as that is pending. Its version was kept under the new one.
+      const givenUp = yield* from.giveUp(table, [...oldKeys.values()], { upTo, journal: false })
+      rejected = { ...rejected, overwrites: rejected.overwrites + givenUp }
     }
     yield* (yield* ReplitDb).releaseTable(name, false)
     return rejected

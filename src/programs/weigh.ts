@@ -46,6 +46,27 @@ export const weigh = Effect.fn("weigh")(function*<E, R>(
   }
 })
 
+/** What is weighed of one side's changes: the parts, one after the other. */
+export interface Part {
+  readonly phase: Phase
+  readonly only: Selected
+  /** Old keys of rows that are there under another one: no deletes, but overwrites where the other side changed the row. */
+  readonly isOldKeys: boolean
+}
+
+/** `moved`: the side has changed keys. `mayConflict`: the other side has changes that these may meet. */
+export const partsOf = (
+  range: Selected,
+  { mayConflict, moved }: { readonly moved: boolean; readonly mayConflict: boolean }
+): ReadonlyArray<Part> => [
+  // Looking for old keys of moved rows costs each claim a look at the whole queue.
+  { phase: "deletes", only: moved ? { ...range, vanished: true } : range, isOldKeys: false },
+  ...(moved && mayConflict
+    ? [{ phase: "deletes", only: { ...range, vanished: false }, isOldKeys: true } satisfies Part]
+    : []),
+  ...(mayConflict ? [{ phase: "upserts", only: range, isOldKeys: false } satisfies Part] : [])
+]
+
 interface Batch extends Pick<Claim, "after" | "more"> {
   readonly found: Weighed
 }

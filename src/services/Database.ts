@@ -353,7 +353,7 @@ export interface Selected {
   readonly upTo?: bigint
   /** Not keys that are only marked. */
   readonly changed?: boolean
-  /** Not old keys of rows that are there under another one: those are no deletes. */
+  /** True: not old keys of rows that are there under another one, for those are no deletes. False: only these. */
   readonly vanished?: boolean
 }
 
@@ -653,8 +653,15 @@ export interface Journal {
   readonly due: (table: SyncedTable, limit: number) => Effect.Effect<ReadonlyArray<Key>, SyncError>
   /** Makes quarantined keys due now. Returns how many. */
   readonly retryQuarantined: (table: TableName | null, id: string | null) => Effect.Effect<number, SyncError>
-  /** Marks keys pending so that this side's version travels, whatever it is. */
-  readonly mark: (table: SyncedTable, keys: ReadonlyArray<Key>) => Effect.Effect<void, SyncError>
+  /**
+   * Marks keys pending so that this side's version travels, whatever it is. With `was`, as rows that had these keys, in the
+   * same order: the other side changes the key of its row then, where promise 1 lets it. A side without triggers can't say that.
+   */
+  readonly mark: (
+    table: SyncedTable,
+    keys: ReadonlyArray<Key>,
+    was?: ReadonlyArray<Key>
+  ) => Effect.Effect<void, SyncError>
   /** Journals this side's version of a quarantined key and gives its pending change up: the other side's will come. */
   readonly discard: (table: SyncedTable, id: string) => Effect.Effect<void, SyncError>
   /** Inserts a row marked as a probe that satisfies the table's own constraints; returns its key. */
@@ -811,6 +818,8 @@ export interface Weighed {
   /** Rows that are here and would be deleted, and that nobody contests. */
   readonly deletes: ReadonlyArray<Key>
   readonly overwrites: ReadonlyArray<Key>
+  /** Changed keys that are linked to an old one, contested or not. */
+  readonly moves: ReadonlyArray<{ readonly key: Key; readonly was: Key }>
 }
 
 /** By the side whose changes they are; the rows concerned are the other side's. */

@@ -14,8 +14,8 @@ const weigh = (from: Member, to: Member, table: SyncedTable, phase: Phase, only:
     const claim = yield* from.database.claim(table, request)
     if (claim === null) return null
     const judge = resolve(table, from.database.side)
-    const { deletes, overwrites } = yield* to.database.weigh(table, claim, (it) => judge(it) === "overwrite")
-    return { deletes: deletes.map(([key]) => key).sort(), overwrites: overwrites.map(([key]) => key).sort() }
+    const { deletes, moves, overwrites } = yield* to.database.weigh(table, claim, (it) => judge(it) === "overwrite")
+    return { deletes: deletes.map(([key]) => key).sort(), overwrites: overwrites.map(([key]) => key).sort(), moves }
   }))
 
 const holding = (changeId: bigint): Holding => ({
@@ -39,9 +39,21 @@ export const braking = (makePair: MakePair) => {
       // The other side never had this one.
       yield* replit.app.insert(perfis.name, { id: "d" })
       yield* replit.app.remove(perfis.name, ["d"])
-      assert.deepStrictEqual(yield* weigh(replit, external, perfis, "deletes"), { deletes: ["c"], overwrites: ["a"] })
-      assert.deepStrictEqual(yield* weigh(replit, external, perfis, "upserts"), { deletes: [], overwrites: ["b"] })
-      assert.deepStrictEqual(yield* weigh(external, replit, perfis, "upserts"), { deletes: [], overwrites: [] })
+      assert.deepStrictEqual(yield* weigh(replit, external, perfis, "deletes"), {
+        deletes: ["c"],
+        overwrites: ["a"],
+        moves: []
+      })
+      assert.deepStrictEqual(yield* weigh(replit, external, perfis, "upserts"), {
+        deletes: [],
+        overwrites: ["b"],
+        moves: []
+      })
+      assert.deepStrictEqual(yield* weigh(external, replit, perfis, "upserts"), {
+        deletes: [],
+        overwrites: [],
+        moves: []
+      })
       assert.deepStrictEqual(yield* waiting(replit, perfis), ["b", "-a", "-c", "-d"])
       assert.deepStrictEqual((yield* external.app.rows(perfis.name)).map(({ id }) => id), ["a", "b", "c"])
       assert.strictEqual(yield* external.database.countRows(perfis, null), 3)
@@ -66,6 +78,7 @@ export const braking = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* claimed({ upTo: newest }), ["a"])
       assert.deepStrictEqual(yield* claimed({ after: newest }), ["b", "c"])
       assert.deepStrictEqual(yield* claimed({ after: newest, vanished: true }), ["b"])
+      assert.deepStrictEqual(yield* claimed({ after: newest, vanished: false }), ["c"])
       const later = yield* replit.database.glance(perfis, newest)
       assert.deepInclude(later, { changes: 3, removals: 2, allChanges: 4, allRemovals: 3, moves: 1 })
       assert.isTrue(later.newest > newest)
@@ -74,6 +87,23 @@ export const braking = (makePair: MakePair) => {
         request: { _tag: "Next", phase: "deletes", after: null, rows: 10, only: { upTo: newest } }
       })
       assert.deepStrictEqual((yield* external.app.rows(perfis.name)).map(({ id }) => id), ["b", "e"])
+    }))
+
+  it.scopedLive("weighing tells old keys that the other side contests, and which keys came in their place", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      for (const id of ["a", "b"]) yield* replit.app.insert(perfis.name, { id })
+      yield* settleAll(ready)
+      yield* external.app.update(perfis.name, ["a"], { nome: "de fora" })
+      yield* Effect.sleep("2 millis")
+      yield* replit.app.changeKey(perfis.name, ["a"], ["c"])
+      yield* replit.app.changeKey(perfis.name, ["b"], ["d"])
+      const oldKeys = yield* weigh(replit, external, perfis, "deletes", { vanished: false })
+      assert.deepInclude(oldKeys, { deletes: ["b"], overwrites: ["a"] })
+      const upserts = yield* weigh(replit, external, perfis, "upserts")
+      assert.deepInclude(upserts, { overwrites: [], moves: [{ key: ["c"], was: ["a"] }, { key: ["d"], was: ["b"] }] })
+      assert.isNull(yield* weigh(replit, external, perfis, "deletes", { vanished: true }))
     }))
 
   it.scopedLive("a claim of changes passes over what is only marked, however many that are", () =>

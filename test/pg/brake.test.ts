@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Limits } from "../../src/domain/brake.ts"
-import { type Side, sides } from "../../src/domain/Side.ts"
+import { label, opposite, type Side, sides } from "../../src/domain/Side.ts"
 import { approve } from "../../src/programs/approve.ts"
 import { reject } from "../../src/programs/reject.ts"
 import { assertConverged, moved, PgPair, type Synced, synced } from "../support/PgPair.ts"
@@ -125,6 +125,70 @@ layer(PgPair.layer, { excludeTestServices: true })("the brake", (it) => {
       )
     }))
 
+  it.scoped("changed keys of rows that the other side changed are held; approve takes them over, reject takes them back", () =>
+    Effect.gen(function*() {
+      const cases = [["external", { rows: 0, percent: 0 }, 1], ["replit", { rows: 5, percent: 20 }, 6]] as const
+      for (const [side, limits, rows] of cases) {
+        const other = opposite(side)
+        const sync = yield* synced(
+          "create table notas (id integer primary key, a text, email text unique, updated_at timestamptz default now())",
+          { settings: { brake: limits, retryFor: 0 } }
+        )
+        yield* sync.replit.query(`insert into notas (id, a, email) select n, 'a', n from generate_series(0, ${rows}) n`)
+        yield* sync.cycle
+        // A row's unique value is under both its keys then, and the change of the key is the newer version.
+        const contested = Effect.gen(function*() {
+          yield* sync[side].query("update notas set id = id + 10000 where id > 0")
+          yield* sync[other].query("update notas set a = 'outra', updated_at = '-infinity' where id > 0")
+          const held = yield* sync.cycle
+          const what = `${rows} of ${rows + 1} rows of ${label(other)} would be overwritten in conflict`
+          assert.include(held.paused[0]?.problem, what)
+          assert.deepStrictEqual(moved(held), { push: {}, pull: {} })
+        })
+        const settled = Effect.gen(function*() {
+          const { paused, pull, push } = yield* sync.cycle
+          assert.deepStrictEqual(paused, [])
+          assert.strictEqual(pull.quarantined + push.quarantined, 0)
+          yield* assertConverged(sync)
+          return yield* sync[side].query(
+            "select a, min(id) as id, count(*)::int as rows from notas where id > 0 group by a"
+          )
+        })
+        const lost = (of: Side) =>
+          sync[of].query(
+            "select reason, lost ->> 'a' as a, count(*)::int as rows from vaivem.conflicts where table_schema = $1 group by 1, 2",
+            [sync.schema]
+          )
+        yield* contested
+        yield* sync.run(approve(name(sync)))
+        assert.deepStrictEqual(yield* settled, [{ a: "a", id: 10_001, rows }])
+        assert.deepStrictEqual(yield* lost(other), [{ reason: "conflict", a: "outra", rows }])
+        yield* contested
+        assert.deepStrictEqual(yield* sync.run(reject(name(sync))), { deletes: 0, overwrites: rows })
+        assert.deepStrictEqual(yield* settled, [{ a: "outra", id: 10_001, rows }])
+        assert.deepStrictEqual(yield* lost(side), [{ reason: "rejected", a: "a", rows }])
+      }
+    }))
+
+  it.scoped("reject of a changed key takes along what points at the row, and deletes none of it", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(
+        `${notas};
+         create table filhas (id integer primary key, nota integer references notas on update cascade on delete cascade)`,
+        { tables: ["notas"], settings: { brake: { rows: 0, percent: 0 }, retryFor: 0 } }
+      )
+      yield* sync.replit.query("insert into notas (id, a) values (1, 'a')")
+      yield* sync.cycle
+      yield* sync.external.query("insert into filhas values (1, 1)")
+      yield* sync.external.query("update notas set id = 2")
+      yield* sync.replit.query("update notas set a = 'outra', updated_at = '-infinity'")
+      yield* sync.cycle
+      yield* sync.run(reject(name(sync)))
+      yield* sync.cycle
+      assert.deepStrictEqual(yield* sync.external.query("select id, nota from filhas"), [{ id: 1, nota: 1 }])
+      assert.deepStrictEqual(yield* sync.external.query("select id, a from notas"), [{ id: 1, a: "outra" }])
+    }))
+
   it.scoped("a bulk update, a bulk insert, rows that are rewritten and keys that all change pass", () =>
     Effect.gen(function*() {
       const sync = yield* filled(300)
@@ -210,7 +274,7 @@ layer(PgPair.layer, { excludeTestServices: true })("the brake", (it) => {
       const sync = yield* filled(300)
       yield* sync.replit.query("delete from notas where id = 1")
       const { database } = sync.replit
-      const { claim } = database
+      const { claim, claimFew } = database
       let isLate = false
       const deleteMore = Effect.suspend(() => {
         if (isLate) return Effect.void
@@ -218,7 +282,8 @@ layer(PgPair.layer, { excludeTestServices: true })("the brake", (it) => {
         return Effect.orDie(sync.replit.query("delete from notas"))
       })
       Object.assign(database, {
-        claim: (...given: Parameters<typeof claim>) => Effect.zipRight(deleteMore, claim(...given))
+        claim: (...given: Parameters<typeof claim>) => Effect.zipRight(deleteMore, claim(...given)),
+        claimFew: (...given: Parameters<typeof claimFew>) => Effect.zipRight(deleteMore, claimFew(...given))
       })
       assert.deepStrictEqual((yield* sync.cycle).push.deleted, 0)
       assert.lengthOf(yield* sync.external.rows("notas"), 300)

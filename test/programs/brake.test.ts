@@ -148,6 +148,36 @@ describe("the brake", () => {
       assert.deepStrictEqual(yield* pair.servers.external.app.rows(perfis), yield* replit.rows(perfis))
     }))
 
+  it.effect("changed keys of rows that the other side changed are held; approve takes them over, reject takes them back", () =>
+    Effect.gen(function*() {
+      for (const brake of [{ rows: 0, percent: 0 }, limits]) {
+        for (const said of ["approve", "reject"] as const) {
+          const { external, once, replit, ...saying } = yield* start({ brake, rows: 20 })
+          yield* replit.insert(perfis, profile("outra", "Outra"))
+          const first = yield* once
+          assert.deepStrictEqual(first.paused, [])
+          for (let n = 1; n <= 10; n++) yield* replit.update(perfis, [id(n)], { nome: "de dentro" })
+          yield* TestClock.adjust("1 second")
+          for (let n = 1; n <= 10; n++) yield* external.changeKey(perfis, [id(n)], [`q${n}`])
+          const report = yield* once
+          assert.include(report.paused[0]?.problem, "10 of 21 rows of Replit would be overwritten in conflict")
+          assert.strictEqual(report.pull.quarantined, 0)
+          if (said === "approve") yield* saying.approve
+          else assert.deepStrictEqual(yield* saying.reject, { deletes: 0, overwrites: 10 })
+          const then = yield* once
+          if (said === "reject") assert.deepInclude(then.push, { updated: 10, inserted: 0, deleted: 0 })
+          assert.deepStrictEqual(then.paused, [])
+          assert.strictEqual(then.pull.quarantined + then.push.quarantined, 0)
+          const rows = yield* replit.rows(perfis)
+          assert.deepStrictEqual(yield* external.rows(perfis), rows)
+          assert.lengthOf(rows, 21)
+          assert.lengthOf(rows.filter(({ nome }) => nome === "de dentro"), said === "approve" ? 0 : 10)
+          assert.lengthOf(rows.filter(({ id }) => id?.startsWith("q")), said === "approve" ? 10 : 0)
+          assert.strictEqual((yield* once).outcome, "idle")
+        }
+      }
+    }))
+
   it.effect("approve lets what was held through, and not what was deleted later", () =>
     Effect.gen(function*() {
       const { approve, once, pair, replit } = yield* start({ rows: 40 })

@@ -10,6 +10,7 @@ import type { Abandonment, Answer, Changelog, Claim, ClaimRequest, Question, Sel
 import { apply, contestedNumbers } from "./apply.ts"
 import type { Connection } from "./Lease.ts"
 import * as Lease from "./Lease.ts"
+import type { RowId } from "./MemoryTable.ts"
 import { compareKeys, idOfKey, keyOf } from "./MemoryTable.ts"
 import { noteTraffic } from "./Metering.ts"
 import type { PendingKey } from "./Queue.ts"
@@ -258,8 +259,12 @@ const isSelected = (state: TableState, { entries, id }: PendingKey, only: Select
   const newest = newestChange(entries)
   return newest > (only?.after ?? -1n) && (only?.upTo === undefined || newest <= only.upTo)
     && !(only?.changed === true && entries.every(({ operation }) => operation === "MARK"))
-    && !(only?.vanished === true && state.pending.some((entry) => entry.was === id && state.rows.has(entry.id)))
+    && (only?.vanished === undefined || only.vanished !== isOldKey(state, id))
 }
+
+/** Of a row that is there under another key. */
+const isOldKey = (state: TableState, id: RowId): boolean =>
+  state.pending.some((entry) => entry.was === id && state.rows.has(entry.id))
 
 export const toStaged = (
   state: TableState,

@@ -1,7 +1,7 @@
 /** The memory form's journal: conflicts, quarantine, runs, and what people ask for. */
 import { Effect } from "effect"
 import { label } from "../../domain/Side.ts"
-import type { SyncedTable } from "../../domain/SyncedTable.ts"
+import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { ActionNeeded } from "../../domain/SyncError.ts"
 import type { TableName } from "../../domain/TableName.ts"
 import { display } from "../../domain/TableName.ts"
@@ -9,7 +9,7 @@ import type { Conflict, Journal, Quarantined, Refusal, SideStatus } from "../Dat
 import type { Row } from "./MemoryTable.ts"
 import { idOfKey, keyOf, sameName } from "./MemoryTable.ts"
 import { probeRow } from "./probeRow.ts"
-import { dueIds, mark, newestChange, pendingOf } from "./Queue.ts"
+import { dueIds, mark, markMoved, newestChange, pendingOf } from "./Queue.ts"
 import type { QuarantineEntry, Store, TableState } from "./Store.ts"
 import { step, tableNamed, tableOf } from "./Store.ts"
 import * as Timestamp from "./Timestamp.ts"
@@ -50,10 +50,12 @@ export const make = (store: Store): Journal => ({
       return meant.length
     })
   ),
-  mark: Effect.fn("MemoryDatabase.mark")((table, keys) =>
+  mark: Effect.fn("MemoryDatabase.mark")((table, keys, was) =>
     step(store, () => {
       const state = tableOf(store, table)
-      for (const key of keys) mark(store, state, idOfKey(state.schema, table.key, key))
+      const idOf = (key: Key) => idOfKey(state.schema, table.key, key)
+      if (was === undefined) keys.forEach((key) => mark(store, state, idOf(key)))
+      else keys.forEach((key, index) => markMoved(store, state, idOf(key), idOf(was[index]!)))
     })
   ),
   discard: Effect.fn("MemoryDatabase.discard")((table, id) => step(store, (nowUs) => discard(store, table, id, nowUs))),

@@ -85,6 +85,18 @@ export const mark = (
   return true
 }
 
+/** Adds a mark that says which key the row had, also to what is pending. */
+export const markMoved = (store: Store, state: TableState, id: RowId, was: RowId): void => {
+  state.pending.push({
+    changeId: ++store.lastChangeId,
+    operation: "MARK",
+    id,
+    was,
+    changedAtUs: -Timestamp.infinity,
+    bounces: 0
+  })
+}
+
 /** Keys in quarantine that are due: by time, or because they changed since they were refused. Longest waiting first. */
 export const dueIds = (state: TableState, nowUs: bigint): ReadonlyArray<RowId> =>
   [...state.quarantine]

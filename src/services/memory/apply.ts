@@ -9,7 +9,7 @@ import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { Applied, ApplyOptions, Contested, Verdict, Weighed } from "../Database.ts"
 import { childrenOf } from "./constraints.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
-import { idOfKey } from "./MemoryTable.ts"
+import { idOfKey, keyOf } from "./MemoryTable.ts"
 import { isMarked, pendingOf, settle, stampOf, unblock, versionStamp } from "./Queue.ts"
 import { moveOn } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
@@ -132,7 +132,8 @@ export const weigh = (
   const deletes = rows.filter(({ after, before, changedUs, entries }) =>
     entries.length === 0 && after === null && before !== null && changedUs !== null
   )
-  return { deletes: deletes.map(({ key }) => key), overwrites }
+  const moves = rows.flatMap(({ key, was }) => was === null ? [] : [{ key, was: keyOf(state.schema, table.key, was) }])
+  return { deletes: deletes.map(({ key }) => key), overwrites, moves }
 }
 
 /** A staged row beside what is there. */

@@ -105,7 +105,12 @@ export const weighStaged = Effect.fnUntraced(
       .map(({ number }) => number)
     const overwrites = numbers.length === 0 ? [] : yield* tx.query(sql.stagedKeys, [numbers])
     const deletes = yield* tx.query(sql.uncontestedDeletes)
-    return { deletes: deletes.map(keyOf), overwrites: overwrites.map(keyOf) } satisfies Weighed
+    const moves = claim.moves === 0 ? [] : yield* tx.query(sql.stagedMoves)
+    return {
+      deletes: deletes.map(keyOf),
+      overwrites: overwrites.map(keyOf),
+      moves: moves.map((row) => ({ key: keyOf(row), was: JSON.parse(String(row.was)) }))
+    } satisfies Weighed
   }
 )
 

@@ -83,7 +83,7 @@ export const make = (
           ...(request.patient === true ? patient : {}),
           settings: [
             // Old keys of moved rows are looked for among all others, which takes a hash.
-            ...(request._tag === "Next" && request.only?.vanished === true ? byIndex : oneByOne),
+            ...(request._tag === "Next" && request.only?.vanished !== undefined ? byIndex : oneByOne),
             ...(request.patient === true ? patient.settings : [])
           ],
           script: [sql.makeClaim]

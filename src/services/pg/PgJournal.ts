@@ -157,11 +157,16 @@ export const make = (session: PgSession, stems: Stems): Journal => {
         return rows.map((row): Key => JSON.parse(String(row.key)))
       }),
 
-    mark: (table, keys) =>
+    mark: (table, keys, was) =>
       Effect.gen(function*() {
         const rowSql = yield* stems.sqlOf(table)
         if (keys.length === 0) return
-        yield* transaction(query(rowSql.markKeys, columnsOf(table, keys)), { table: table.name })
+        yield* transaction(
+          was === undefined
+            ? query(rowSql.markKeys, columnsOf(table, keys))
+            : query(rowSql.markMoved, [...columnsOf(table, keys), ...columnsOf(table, was)]),
+          { table: table.name }
+        )
       }),
 
     discard: (table, id) =>

@@ -64,7 +64,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
   }
   const ks = (alias: string) => numbers.map((n) => `${alias}.k${n}`).join(", ")
   const wass = (alias: string) => numbers.map((n) => `${alias}.was${n}`).join(", ")
-  const keyTexts = (alias: string) => `array[${numbers.map((n) => `${alias}.k${n}::text`).join(", ")}]`
+  const keyTexts = (alias: string, prefix = "k") =>
+    `array[${numbers.map((n) => `${alias}.${prefix}${n}::text`).join(", ")}]`
   const same = (a: string, b: string) => numbers.map((n) => `${a}.k${n} ${op(n)} ${b}.k${n}`).join(" and ")
   const tIs = (alias: string, prefix = "k", other = "t") =>
     key.map((column, index) => `${other}.${id(column)} ${op(index + 1)} ${alias}.${prefix}${index + 1}`).join(" and ")
@@ -231,9 +232,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       ...(changed === true ? ["x.changed"] : []),
       "true"
     ].join(" and ")
-  const isNotMoved = `not exists (select from moved m where ${
-    numbers.map((n) => `m.was${n} ${op(n)} x.k${n}`).join(" and ")
-  })`
+  const isMoved = `exists (select from moved m where ${numbers.map((n) => `m.was${n} ${op(n)} x.k${n}`).join(" and ")})`
   /** Keys that are given as an array of texts for each column, $1…, with their types. */
   const given = `(select ${numbers.map((n) => `x.k${n}::${keyTypes[n - 1]} as k${n}`).join(", ")}
       from unnest(${numbers.map((n) => `$${n}::text[]`).join(", ")}) as x (${numbers.map((n) => `k${n}`).join(", ")}))`
@@ -268,7 +267,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     /** More of the answer. */
     readonly also?: string
   }) => `
-    with ${only?.vanished === true ? `moved as materialized (${moved}), ` : ""}looked as materialized (
+    with ${only?.vanished !== undefined ? `moved as materialized (${moved}), ` : ""}looked as materialized (
       select x.*, t.ctid as place, row_number() over (order by ${order}) as position
       from (select x.*, ${selected} as selected from (${looked}) x) x
       left join ${t} t on x.selected and ${tIs("x")}
@@ -280,7 +279,7 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
         ${numbers.map(travellingWas).join(", ")}
       from looked x
       where x.selected and x.place is ${phase === "upserts" ? "not null" : "null"} ${
-    only?.vanished === true ? `and ${isNotMoved}` : ""
+    only?.vanished === undefined ? "" : `and ${only.vanished ? "not " : ""}${isMoved}`
   }
       order by x.position ${rows}
       returning n, bounces, was1, ${ks("vaivem_claim")}
@@ -897,6 +896,13 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     /** $1… an array of texts for each key column. */
     markKeys: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}`).join(", ")}, changed_at)
       select 'MARK', ${ks("u")}, '-infinity' from ${given} u`,
+    /** The same, then one for each old key column. */
+    markMoved: `insert into ${pending} (operation, ${numbers.map((n) => `k${n}, was${n}`).join(", ")}, changed_at)
+      select 'MARK', ${
+      numbers.map((n) => `x.k${n}::${keyTypes[n - 1]}, x.was${n}::${keyTypes[n - 1]}`).join(", ")
+    }, '-infinity'
+      from unnest(${[...numbers, ...numbers].map((_, index) => `$${index + 1}::text[]`).join(", ")})
+        as x (${[...numbers.map((n) => `k${n}`), ...numbers.map((n) => `was${n}`)].join(", ")})`,
     // ---- the brake -------------------------------------------------------------------------------------------------
     /** $1 how far to count, or null. */
     countRows: `select count(*) as rows from (select from ${t} limit $1::bigint) t`,
@@ -904,6 +910,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
     stagedKeys: `select to_jsonb(${
       keyTexts("s")
     })::text as key from pg_temp.vaivem_stage s where s.n = any ($1::int[])`,
+    stagedMoves: `select to_jsonb(${keyTexts("s")})::text as key, to_jsonb(${keyTexts("s", "was")})::text as was
+      from pg_temp.vaivem_stage s where s.was1 is not null`,
     uncontestedDeletes: `select to_jsonb(${keyTexts("s")})::text as key
       from pg_temp.vaivem_stage s join ${t} t on ${tIs("s")}
       where not s.present and s.verdict is null and s.changed_us is not null`,
