@@ -36,7 +36,8 @@ export const makeTrouble = (world: World, clients: Clients, process: string, bes
   const another = Effect.flatMap(
     makeCycle,
     (others) => Effect.exit(world.run(others({ retryFor: 0, lease: "skip", notBefore: 0 })))
-  )
+    // A process of its own, whatever the call that it comes between can't be.
+  ).pipe(Effect.interruptible)
   const acts = (point: string, count: number) =>
     Effect.suspend(() => {
       if (captured) return Effect.repeatN(Effect.suspend(() => clients.act(`${point}${count--}`)), count - 1)
