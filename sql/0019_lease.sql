@@ -12,7 +12,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $fn$
 begin
   perform from vaivem.pairs p where p.epoch = p_epoch for share;
   if not found then
-    raise exception 'another copy of vaivem has taken over' using errcode = 'VV002';
+    raise exception 'another copy of vaivem has taken over' using errcode = 'VV003';
   end if;
 end
 $fn$;

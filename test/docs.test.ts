@@ -1,4 +1,4 @@
-/** That README, ARCHITECTURE and CHANGELOG tell the truth, as far as a program can tell. */
+/** That README, ARCHITECTURE, CHANGELOG and the pages of docs tell the truth, as far as a program can tell. */
 import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Console, Effect } from "effect"
@@ -10,7 +10,12 @@ import { Host } from "../src/cli/Host.ts"
 const root = Path.resolve(import.meta.dirname, "..")
 const read = (path: string) => Fs.readFileSync(Path.join(root, path), "utf8")
 
-const names = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] as const
+const names = [
+  "README.md",
+  "ARCHITECTURE.md",
+  "CHANGELOG.md",
+  ...Fs.readdirSync(Path.join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)
+]
 const pages = names.map((name) => ({ name, text: read(name) }))
 const readme = read("README.md")
 const architecture = read("ARCHITECTURE.md")
@@ -160,12 +165,19 @@ describe("every page", () => {
     )
   })
 
-  it("links to sections that there are", () => {
-    none(pages.flatMap(({ name, text }) => {
-      const anchors = new Set([...text.matchAll(/^#+ (.+)$/gm)].map((match) => anchorOf(match[1]!)))
-      return [...text.matchAll(/\]\(#([^)]+)\)/g)].map((match) => match[1]!)
-        .filter((anchor) => !anchors.has(anchor)).map((anchor) => `${name}: #${anchor}`)
-    }))
+  it("links to pages and sections that there are", () => {
+    const anchorsOf = (text: string) => [...text.matchAll(/^#+ (.+)$/gm)].map((match) => anchorOf(match[1]!))
+    none(
+      pages.flatMap(({ name, text }) =>
+        [...text.matchAll(/\]\(((?!https?:)[^)#\s]*)(?:#([^)]+))?\)/g)].flatMap(([link, to, anchor]) => {
+          const path = to === "" ? name : Path.join(Path.dirname(name), to!)
+          if (!Fs.existsSync(Path.join(root, path))) return [`${name}: ${link} leads nowhere`]
+          return anchor === undefined || anchorsOf(read(path)).includes(anchor)
+            ? []
+            : [`${name}: ${link} has no such section`]
+        })
+      )
+    )
   })
 
   it("holds no path of a machine, and no secret", () => {

@@ -90,13 +90,17 @@ const moveAll = Effect.fn("moveAll")(function*(
   const pendingOf = new Map(work.map(({ pending, table }) => [table, pending]))
   const wayOf = new Map(work.map(({ table, way }) => [table, way]))
   const isHeld = (table: SyncedTable) => wayOf.get(table)?.allowances === null
+  const left: Array<SyncedTable> = []
   for (const one of upserts.flatMap((table) => work.filter((other) => other.table === table))) {
-    const through = yield* moveFew(one, upserts, tally, options, progress)
-    const pending = pendingOf.get(one.table)!
-    pendingOf.set(one.table, {
-      replit: pending.replit && !through.includes("replit"),
-      external: pending.external && !through.includes("external")
-    })
+    // Parents go first. What a changed key of theirs takes along here would be a change of this side if it came later.
+    const through = isTied(one.table, left) ? [] : yield* moveFew(one, upserts, tally, options, progress)
+    const before = pendingOf.get(one.table)!
+    const after = {
+      replit: before.replit && !through.includes("replit"),
+      external: before.external && !through.includes("external")
+    }
+    pendingOf.set(one.table, after)
+    if (after.replit || after.external) left.push(one.table)
   }
 
   /** The other tables of a circle that have something pending on the side; only for the first of them. */

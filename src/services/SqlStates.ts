@@ -34,7 +34,7 @@ export interface Refusal extends Said {
 /** SQLSTATE of our guard trigger's complaint: a user's BEFORE trigger dropped the row that was being applied. */
 export const rowDropped = "VV001"
 /** SQLSTATE of `vaivem.fence`: another copy took the lease meanwhile. */
-const tookOver = "VV002"
+const tookOver = "VV003"
 
 /** Sorts a refusal by its SQLSTATE. */
 export const bySqlState = (refusal: Refusal): SyncError => {

@@ -52,7 +52,10 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly listensTo: ReadonlyArray<Side>
   /** Most rows a batch holds, 1 to 1,000,000. `SYNC_BATCH_ROWS_MAX`. */
   readonly batchRowsMax: number
-  /** A cycle that takes longer is ended: more than 0, at most 24 days; for programs, infinity is no limit. `SYNC_CYCLE_MAX`, default 2 hours. */
+  /**
+   * A cycle that takes longer is ended: more than 0, at most 24 days; for programs, infinity is no limit. `SYNC_CYCLE_MAX`,
+   * default 2 hours.
+   */
   readonly cycleMax: Duration.Duration
   /** How long history is kept; zero keeps only what the protocol needs. `SYNC_RETENTION`. */
   readonly retention: Duration.Duration

@@ -91,7 +91,10 @@ layer(PgPair.layer, { excludeTestServices: true })("sessions", (it) => {
         yield* sync.cycle
         return (yield* proxies.external.roundTrips).length - before.length
       })
-      assert.strictEqual(yield* trips(400, 1_000), yield* trips(1, 1))
+      const batch = yield* trips(400, 1_000)
+      assert.strictEqual(yield* trips(150, 2_000), batch)
+      // Up to a hundred rows take fewer.
+      assert.isBelow(yield* trips(1, 1), batch)
     }))
 
   it.scoped("every connection of the service is named vaivem", () =>
