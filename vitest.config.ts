@@ -33,7 +33,7 @@ const longest = [
 export default defineConfig({
   test: {
     pool: "forks",
-    maxWorkers: 3,
+    maxWorkers: 2,
     minWorkers: 1,
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -50,7 +50,7 @@ begin
     where l.locktype = 'advisory' and l.granted and l.objsubid = 1
       and l.classid = ((key >> 32) & 4294967295)::oid and l.objid = (key & 4294967295)::oid
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
-      and a.query like '%vaivem.%lease%' and a.state_change < clock_timestamp() - p_silent_ms * interval '1 millisecond'
+      and a.application_name = 'vaivem' and a.state_change < clock_timestamp() - p_silent_ms * interval '1 millisecond'
       and pg_has_role(a.usesysid, 'MEMBER')), false)
   then
     for i in 1 .. 20 loop

@@ -169,7 +169,7 @@ describe("promise 13: a database that went back in time", () => {
       }
     }))
 
-  it.scopedLive("is told once a cycle by a service that waits, and goes on when somebody has spoken", () =>
+  it.scopedLive("is told once a minute by a service that waits, and goes on when somebody has spoken", () =>
     Effect.gen(function*() {
       const pair = yield* started
       const backup = yield* copyOfDatabase(pair.replit)
@@ -178,7 +178,7 @@ describe("promise 13: a database that went back in time", () => {
       yield* restore(pair.replit, backup)
       yield* query(pair.replit, "insert into perfis values ('p4', 'depois', now())")
       const service = yield* start([], { env: { ...pair.env, SYNC_INTERVAL: "1 second", SYNC_LOG_FORMAT: "logfmt" } })
-      const said = yield* service.says(/(Failed: Replit was restored[^]*){3}/)
+      const said = yield* service.says(/Failed: Replit was restored[^]*\n/)
       // The first two lines say what it does and what that costs.
       const lines = said.trimEnd().split("\n").slice(2)
       for (const line of lines) assert.match(line, /Z Failed: Replit was restored .* The next cycle tries again\.$/)

@@ -1,4 +1,4 @@
-/** The other 500 seeds of the simulation: a file of their own is a worker of their own. */
+/** The other 250 seeds of the simulation: a file of their own is a worker of their own. */
 import { playAll } from "./playAll.ts"
 
-playAll(501, 1000)
+playAll(251, 500)

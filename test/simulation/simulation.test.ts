@@ -1,5 +1,5 @@
 /**
- * The first 500 seeds of `npm test`; `others.test.ts` plays 500 more, in another worker. `npm run simulate -- --seed 123
+ * The first 250 seeds of `npm test`; `others.test.ts` plays 250 more, in another worker. `npm run simulate -- --seed 123
  * --steps` tells the history of one, `--for 30m` plays more.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { playAll } from "./playAll.ts"
 import { simulate } from "./simulate.ts"
 
-playAll(1, 500)
+playAll(1, 250)
 
 describe("the same seed", () => {
   it.live("tells the same history to the letter", () =>

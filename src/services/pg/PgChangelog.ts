@@ -41,9 +41,9 @@ export const make = (
           renewal === undefined ? "" : `${renew(9 + spent.length)}, `
         }${reads === undefined ? "" : `vaivem.read_queues($${from}::bigint, $${from + 1}::bigint)::text as folded, `}
            vaivem.ask($1::text[], $2::text[], $3::text[], $4, $5::uuid, $6::boolean, $7::bigint)::text as answer,
-           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens, (
-             select floor(extract(epoch from clock_timestamp() - p.finished_at) * 1000::numeric)::bigint
-             from vaivem.pairs p) as ago_ms`,
+           vaivem.waiting($1::text[], $2::text[], $8::bigint)::text as waiting, vaivem.tokens()::text as tokens${
+          note === undefined ? "" : `, ${finishedAgo} as ago_ms`
+        }`,
         [
           tables.map(({ schema }) => schema),
           tables.map(({ name }) => name),
@@ -283,8 +283,15 @@ const lookAsLogged = (tx: Transaction, sql: TableSql, request: Next, mayHaveQuar
   })
 }
 
-/** A claim of so many keys reads the queue as it was logged: for fewer, the index is cheaper than pages of it. */
-const loggedFrom = 5_000
+/** Kept on Replit's side, whose answer is noted. */
+const finishedAgo = `(select floor(extract(epoch from clock_timestamp() - p.finished_at) * 1000::numeric)::bigint
+  from vaivem.pairs p)`
+
+/**
+ * A claim of so many keys reads the queue as it was logged: for fewer, the index is cheaper than pages of it. None does for now:
+ * with keys in another collation on each side, 5,714 of 12,000 rows were left for the next cycle (`test/pg/prove.test.ts`).
+ */
+const loggedFrom = Infinity
 /** Fewer than there are (107 with a uuid key), so that a full claim mostly needs one look. */
 const entriesAPage = 40
 const pagesMax = 20_000

@@ -950,8 +950,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
   }
   /** Number, name and type of the columns that a stage is made from. */
   function print() {
-    return `(select pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod,
-        a.attcollation), 0::bigint))::text from pg_catalog.pg_attribute a
+    return `(select pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', a.attrelid, a.attnum, a.attname,
+        a.atttypid, a.atttypmod, a.attcollation), 0::bigint))::text from pg_catalog.pg_attribute a
       where a.attrelid in (${regclass}, ${text(pending)}::regclass) and a.attnum > 0 and not a.attisdropped)`
   }
   /** The highest bits of the key's hash: ranges that are divided once more are whole. */
