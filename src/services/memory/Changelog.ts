@@ -210,7 +210,8 @@ const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedT
         const { history } = tableOf(store, table)
         return new Map(numbers.flatMap((number) => {
           const id = read.entries[number - 1]![0]!.id
-          const theirs = history.filter((entry) => entry.id === id && entry.origin !== store.side)
+          // A mark says nothing of changes before it: one with a lower number may be committed later.
+          const theirs = history.filter((entry) => entry.id === id && entry.origin !== store.side && !entry.isMark)
           return theirs.length === 0 ? [] : [[number, newestOf(theirs)] as const]
         }))
       })

@@ -60,7 +60,7 @@ export const settle = (store: Store, state: TableState, settled: ReadonlyArray<E
   const done = new Set(settled)
   state.pending = state.pending.filter((entry) => !done.has(entry))
   for (const { changeId, id, operation } of settled) {
-    if (operation !== "MARK") state.history.push({ id, origin: store.side, changeId, syncedAtUs: nowUs })
+    if (operation !== "MARK") state.history.push({ id, origin: store.side, changeId, isMark: false, syncedAtUs: nowUs })
     state.quarantine.delete(id)
   }
 }

@@ -112,6 +112,8 @@ export interface HistoryEntry {
   readonly origin: Side
   /** Its change id there. */
   readonly changeId: bigint
+  /** It was no change, but found different by a comparison. */
+  readonly isMark: boolean
   readonly syncedAtUs: bigint
 }
 

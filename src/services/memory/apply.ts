@@ -268,10 +268,11 @@ const plant = (transaction: Transaction, { rows, state, table }: Batch["seeds"][
 
 /** Every settled key goes into history with its source's change id, and what was pending here is settled with it. */
 const log = (store: Store, state: TableState, judged: ReadonlyArray<Judged>, nowUs: bigint): void => {
-  for (const { changeId, entries, id, verdict } of judged) {
+  for (const { changeId, changedUs, entries, id, verdict } of judged) {
     if (verdict === "keep" || verdict === "seen") continue
     settle(store, state, entries, nowUs)
-    state.history.push({ id, origin: opposite(store.side), changeId, syncedAtUs: nowUs })
+    const origin = opposite(store.side)
+    state.history.push({ id, origin, changeId, isMark: changedUs === null, syncedAtUs: nowUs })
     unblock(state, id, nowUs)
   }
 }

@@ -468,9 +468,13 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       }
       from (select c.* from pg_temp.vaivem_claim c order by c.n) c
       ${phase === "upserts" ? `join ${t} t on t.ctid = c.place and ${tIs("c")}` : ""}) to stdout`,
-    /** $1 numbers; the newest change of the other side that was applied here. */
+    /**
+     * $1 numbers; the newest change of the other side that was applied here. A mark says nothing of changes before it: it takes
+     * no row lock, so one with a lower number may be committed later.
+     */
     known: `select c.n, max(h.source_change_id)::text as newest
       from pg_temp.vaivem_claim c join ${history} h on ${same("h", "c")} and h.source_change_id is not null
+        and h.changed_at <> '-infinity'
       where c.n = any ($1::int[]) group by c.n`,
     /** $1 numbers that stay pending. */
     keepClaimed: "delete from pg_temp.vaivem_claim c where c.n = any ($1::int[])",
