@@ -20,6 +20,8 @@ const opened = Effect.fnUntraced(function*(url: string, options: BrowserContextO
   const started = yield* browser
   if (started === null) return null
   const context = yield* doing(() => started.newContext({ viewport: { width: 1440, height: 900 }, ...options }))
+  // Playwright's own 30 s were not enough for the first page on a busy machine.
+  context.setDefaultTimeout(90_000)
   const page = yield* doing(() => context.newPage())
   const complaints: Array<string> = []
   page.on("console", (message) => {
