@@ -22,8 +22,8 @@ export interface Tokens {
 export const noTokens: Tokens = { own: null, peer: null, next: [], renewedAtMs: null }
 
 /**
- * What a step of the renewal writes; what is left out stays. First one side learns which token the other gets next, then
- * that side takes it, then the first forgets what was before. A holder of the lease that lost it without knowing renews
+ * What a step of the renewal writes; what is left out stays. First each side learns which token the other gets next, then
+ * each takes its own, then each forgets what the other had before. A holder of the lease that lost it without knowing renews
  * nothing that somebody else renewed meanwhile: that is what `ifOwn` is for.
  */
 export interface Renewal {

@@ -11,7 +11,7 @@ import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, retryable, WorldRefused } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
 import { isRenewalDone, noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
-import type { Answer, Database, Moved } from "../services/Database.ts"
+import type { Answer, Lease, Moved } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
@@ -184,12 +184,12 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   if (asLeft && isRenewalDone(told) && isKnown && isIdle(ours) && isIdle(theirs)) {
     return report("idle", yield* Ref.get(tally), known, answers, null)
   }
-  const done = yield* holding((enter) =>
+  const done = yield* holding((enter, release) =>
     Effect.gen(function*() {
       // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
       const tokens = asLeft ? told : yield* tokensOf
       yield* refuseTimeTravel(tokens)
-      return yield* underLease(memory, answers, fitting, tally, tokens, enter, options.wakes)
+      return yield* underLease(memory, answers, fitting, tally, tokens, { enter, release, wakes: options.wakes })
     })
   )
   if (Option.isSome(done)) return done.value
@@ -208,8 +208,11 @@ const underLease = Effect.fn("underLease")(function*(
   fitting: Known | "all" | null,
   tally: Ref.Ref<Tally>,
   tokens: Readonly<Record<Side, Tokens>>,
-  enter: Enter,
-  wakes: Wakes | undefined
+  { enter, release, wakes }: {
+    readonly enter: Enter
+    readonly release: Lease["release"]
+    readonly wakes: Wakes | undefined
+  }
 ) {
   const config = yield* SyncConfig
   const replit = yield* ReplitDb
@@ -219,37 +222,49 @@ const underLease = Effect.fn("underLease")(function*(
   // What was installed or paired just now had no epoch to check.
   if (setUp !== null) yield* enter
   if (setUp !== null) yield* scan(setUp.tables.map(({ table }) => table))
-  const askAgain = Effect.fnUntraced(function*(renewals?: Record<"confirmed" | "settled", Renewal>) {
-    const known = yield* Ref.get(memory.ready)
-    const ask = (database: Database, renewal: Renewal | undefined) =>
-      database.ask({ ...questionTo(database.side, known, config), ...(renewal === undefined ? {} : { renewal }) })
-    const theirs = yield* ask(external, renewals?.confirmed)
-    const went = renewals !== undefined && theirs.tokens.own === renewals.confirmed.own
-    return { replit: yield* ask(replit, went ? renewals.settled : undefined), external: theirs }
-  })
+  const askAgain = (renewals?: Readonly<Record<Side, Renewal>>) =>
+    Effect.flatMap(Ref.get(memory.ready), (known) =>
+      onBoth((database) =>
+        database.ask({
+          ...questionTo(database.side, known, config),
+          ...(renewals === undefined ? {} : { renewal: renewals[database.side] })
+        })
+      ))
   // What a set-up marked or adopted is pending now, and wasn't when we asked.
   const answers = setUp === null ? before : yield* askAgain()
   if (setUp !== null) yield* noteStates(memory, answers)
   const ready = (yield* Ref.get(memory.ready))!
   const braked = yield* brake(workOf(ready, answers), ready.tables.map(({ table }) => table), answers)
   yield* Ref.update(tally, (now) => ({ ...now, paused: [...now.paused, ...braked.paused] }))
-  yield* pass(braked.work, tally, config)
-  if (wakes !== undefined) yield* follow(wakes, braked.later, tally, config)
+  // A database on which nothing may be installed keeps no token.
+  const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
+  const announced = renewals === null
+    ? Effect.void
+    : onBoth((database) => database.ask({ tables: [], renewal: renewals.announced[database.side] }))
+  yield* Effect.all([
+    announced,
+    Effect.zipRight(
+      pass(braked.work, tally, config),
+      wakes === undefined ? Effect.void : follow(wakes, braked.later, tally, config)
+    )
+  ], { concurrency: 2, discard: true })
   const moved = yield* Ref.get(tally)
   // What a paused table applied may not be acknowledged yet, and its history is what says so.
   const paused = new Set(moved.paused.map(({ table }) => table))
   const through = ready.tables.map(({ table }) => table.name).filter((name) => !paused.has(display(name)))
-  // A database on which nothing may be installed keeps no token.
-  const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
   const kept = {
     historyMs: Duration.toMillis(config.retention),
     conflictsMs: Duration.toMillis(config.keepConflicts)
   }
-  yield* onBoth((database) =>
-    database.purge(through, kept, database.side === "external" ? renewals?.announced : undefined)
-  )
-  const { renewed } = yield* replit.finish(yield* runOf(startedMs, moved, null), renewals?.taken)
-  const after = yield* askAgain(renewed && renewals !== null ? renewals : undefined)
+  const run = yield* runOf(startedMs, moved, null)
+  const [ours, theirs] = yield* Effect.all([
+    replit.finish(run, renewals?.taken.replit),
+    external.purge(through, kept, renewals?.taken.external),
+    replit.purge(through, kept)
+  ], { concurrency: 3 })
+  const areTaken = renewals !== null && ours.renewed && theirs.renewed
+  // What is left is to look, and to forget old tokens, which nobody else's renewal minds.
+  const [after] = yield* Effect.all([askAgain(areTaken ? renewals.settled : undefined), release], { concurrency: 2 })
   return report(somethingMoved(moved) ? "moved" : "idle", moved, ready, after, setUp)
 })
 

@@ -9,12 +9,13 @@ import { databases } from "./databases.ts"
 
 /**
  * None when another copy has the lease. When the lease is lost on the way `self` is interrupted, and what it has not committed is
- * refused by both sides. `self` gets what it must do when it has installed something: until then there is no epoch to check.
+ * refused by both sides. `self` gets what it must do when it has installed something: until then there is no epoch to check;
+ * and a way to give the lease back, when all that is left to do is to look.
  *
  * @param reached sides that can be asked; both by default.
  */
 export const holding = <A, E, R>(
-  self: (enter: Enter) => Effect.Effect<A, E, R>,
+  self: (enter: Enter, release: Lease["release"]) => Effect.Effect<A, E, R>,
   reached: ReadonlyArray<Side> = sides
 ) =>
   Effect.scoped(Effect.gen(function*() {
@@ -26,7 +27,8 @@ export const holding = <A, E, R>(
     )
     yield* enter(lease, reached, lease.isNew)
     // Also where nothing else can be interrupted, as while `probe` tidies up, the other of the two must end.
-    return Option.some(yield* Effect.raceFirst(self(enter(lease, reached, true)), Effect.interruptible(lease.lost)))
+    const running = self(enter(lease, reached, true), lease.release)
+    return Option.some(yield* Effect.raceFirst(running, Effect.interruptible(lease.lost)))
   }))
 
 export type Enter = Effect.Effect<void, SyncError, Effect.Effect.Context<typeof databases>>

@@ -4,12 +4,9 @@
  * never have been deleted.
  */
 import { Clock, DateTime, Effect } from "effect"
-import { label, opposite, type Side, urlSetting } from "../domain/Side.ts"
+import { label, opposite, type Side, sides, urlSetting } from "../domain/Side.ts"
 import { WorldRefused } from "../domain/SyncError.ts"
 import { type Renewal, type TimeTravel, timeTravel, type Tokens } from "../domain/Tokens.ts"
-import type { Database } from "../services/Database.ts"
-import { ExternalDb } from "../services/ExternalDb.ts"
-import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { onBoth } from "./databases.ts"
 import { holding } from "./holding.ts"
@@ -77,39 +74,54 @@ export const adopt = Effect.fn("adopt")(function*(prefer: "newest" | Side) {
  * beside another copy, which renews them itself.
  */
 export const renewAfterFailure = Effect.gen(function*() {
-  const replit = yield* ReplitDb
-  const external = yield* ExternalDb
-  const step = (database: Database, renewal: Renewal) =>
-    Effect.map(database.ask({ tables: [], renewal }), ({ tokens }) => tokens.own === renewal.own)
   yield* holding(() =>
     Effect.gen(function*() {
       const tokens = yield* tokensOf
       if (timeTravel(tokens) !== null) return
-      const { announced, confirmed, settled, taken } = yield* makeRenewals(tokens)
-      yield* step(external, announced)
-      if (!(yield* step(replit, taken))) return
-      if (yield* step(external, confirmed)) yield* step(replit, settled)
+      const { announced, settled, taken } = yield* makeRenewals(tokens)
+      const step = (renewals: Readonly<Record<Side, Renewal>>) =>
+        onBoth((database) => database.ask({ tables: [], renewal: renewals[database.side] }))
+      yield* step(announced)
+      const after = yield* step(taken)
+      if (sides.every((side) => after[side].tokens.own === taken[side].own)) yield* step(settled)
     })
   )
 }).pipe(Effect.withSpan("renewAfterFailure"))
 
 /**
- * New tokens for both sides, a step at a time; each step goes along with something that is sent anyway. A crash between any
- * two leaves each side with a token that the other one knows.
+ * New tokens for both sides, in three steps that go along with something that is sent anyway. In each both sides may be written
+ * at the same time. A crash anywhere leaves each side with a token that the other one knows.
  */
 export const makeRenewals = Effect.fnUntraced(function*(seen: Readonly<Record<Side, Tokens>>) {
-  const [replit, external] = [yield* RandomId, yield* RandomId]
+  const [forReplit, forExternal] = [unused("replit", seen), unused("external", seen)]
+  const [replit, external] = [forReplit ?? (yield* RandomId), forExternal ?? (yield* RandomId)]
   return {
-    /** First: external learns which token Replit gets. */
-    announced: { announce: replit },
-    /** Then Replit takes it, and learns which one external gets. If it doesn't, the other two must not follow. */
-    taken: { ifOwn: seen.replit.own, own: replit, announce: external },
-    /** Then external takes that, and forgets Replit's old ones. */
-    confirmed: { ifOwn: seen.external.own, own: external, peer: replit, forget: [replit, ...seen.external.next] },
-    /** Last, if external did, Replit forgets external's old ones. */
-    settled: { ifOwn: replit, peer: external, forget: [external, ...seen.replit.next] }
-  } satisfies Record<string, Renewal>
+    /** First each side learns which token the other one gets. */
+    announced: {
+      replit: forExternal === null ? { announce: external } : {},
+      external: forReplit === null ? { announce: replit } : {}
+    },
+    /** When both have, each takes its own, unless somebody else renewed it meanwhile. */
+    taken: {
+      replit: { ifOwn: seen.replit.own, own: replit },
+      external: { ifOwn: seen.external.own, own: external }
+    },
+    /** When both did, each forgets the other's old ones. Else the next cycle begins anew. */
+    settled: {
+      replit: { ifOwn: replit, peer: external, forget: [external, ...seen.replit.next] },
+      external: { ifOwn: external, peer: replit, forget: [replit, ...seen.external.next] }
+    }
+  } satisfies Record<string, Readonly<Record<Side, Renewal>>>
 })
+
+/**
+ * The token that the other side was told of and that this one never took: cycles that fail one after the other announce one. Of
+ * more than one, some may have been taken before, and a side that was set back to then would have it.
+ */
+const unused = (side: Side, seen: Readonly<Record<Side, Tokens>>): string | null => {
+  const [first, ...more] = seen[opposite(side)].next
+  return first === undefined || more.length > 0 || first === seen[side].own ? null : first
+}
 
 /** The date only where it isn't today's. */
 const moment = (ms: number, nowMs: number) => {

@@ -198,13 +198,13 @@ export interface Changelog {
   readonly finish: (run: Run | null, renewal?: Renewal) => Effect.Effect<{ readonly renewed: boolean }, SyncError>
   /**
    * Deletes what is older than it is to be kept: history of these tables, and conflicts of all, restored or not. Only after
-   * a cycle that acknowledged all it applied. Returns how many lines of history.
+   * a cycle that acknowledged all it applied. Tells how many lines of history that were.
    */
   readonly purge: (
     names: ReadonlyArray<TableName>,
     kept: Kept,
     renewal?: Renewal
-  ) => Effect.Effect<number, SyncError>
+  ) => Effect.Effect<{ readonly purged: number; readonly renewed: boolean }, SyncError>
   /** Whether anybody reads this side's queues; null when nothing of ours is there. */
   readonly neglect: Effect.Effect<Neglect | null, SyncError>
   /**
@@ -251,6 +251,8 @@ export interface Lease {
   readonly raise: (beyond: bigint) => Effect.Effect<bigint | null, SyncError>
   /** Doesn't return; fails when the lease is lost. */
   readonly lost: Effect.Effect<never, SyncError>
+  /** Gives it back before the scope ends: all that is to be done under it is done, and went well. */
+  readonly release: Effect.Effect<void, SyncError>
 }
 
 export interface Fence {

@@ -50,7 +50,10 @@ layer(PgPair.layer, { excludeTestServices: true })("a first contact with a choic
          select n, 'UPSERT', n, '-infinity', 'replit', now() - interval '2 days' - n / 1000 * interval '1 ms'
          from generate_series(1, 120000) n`
       )
-      const purge = sync.external.database.purge(sync.tables, { historyMs: 86_400_000, conflictsMs: 86_400_000 })
+      const purge = Effect.map(
+        sync.external.database.purge(sync.tables, { historyMs: 86_400_000, conflictsMs: 86_400_000 }),
+        ({ purged }) => purged
+      )
       assert.strictEqual(yield* purge, 120_000)
       assert.strictEqual(yield* purge, 0)
       assert.lengthOf(yield* sync.external.query(`select from ${history}`), 1)

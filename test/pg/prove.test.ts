@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Clock, Effect } from "effect"
+import { type Clock, Effect } from "effect"
 import { provenOf } from "../../src/domain/Proof.ts"
 import { proveTurn } from "../../src/programs/prove.ts"
 import { PgPair, type Synced, synced } from "../support/PgPair.ts"

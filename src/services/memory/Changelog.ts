@@ -84,16 +84,17 @@ export const make = (connection: Connection): Changelog => {
         : null),
     purge: Effect.fn("MemoryDatabase.purge")((names, { conflictsMs, historyMs }, renewal) =>
       Lease.step(connection, (nowUs) => {
-        renew(store, renewal, nowUs)
+        const renewed = renew(store, renewal, nowUs)
         const oldest = Timestamp.toIso(nowUs - BigInt(conflictsMs) * 1000n)
         const young = store.conflicts.filter(({ decidedAt }) => decidedAt >= oldest)
         store.conflicts.splice(0, store.conflicts.length, ...young)
-        return names.reduce((purged, name) => {
+        const purged = names.reduce((sum, name) => {
           const state = tableNamed(store, name)
           const before = state.history.length
           state.history = state.history.filter(({ syncedAtUs }) => syncedAtUs >= nowUs - BigInt(historyMs) * 1000n)
-          return purged + before - state.history.length
+          return sum + before - state.history.length
         }, 0)
+        return { purged, renewed }
       })
     )
   }

@@ -38,18 +38,19 @@ export const make = (connection: Connection): Pick<Changelog, "lease" | "fence">
     })
   return {
     lease: Effect.gen(function*() {
+      const release = (well: boolean) =>
+        Effect.sync(() => {
+          if (store.lease !== connection) return
+          store.lease = null
+          if (connection.isSettled && well) connection.left = store.epoch
+        })
       const taken = yield* Effect.acquireRelease(
         Effect.sync(() => {
           if (store.lease !== null) return false
           store.lease = connection
           return true
         }),
-        (taken, exit) =>
-          Effect.sync(() => {
-            if (!taken || store.lease !== connection) return
-            store.lease = null
-            if (connection.isSettled && Exit.isSuccess(exit)) connection.left = store.epoch
-          })
+        (taken, exit) => taken ? release(Exit.isSuccess(exit)) : Effect.void
       )
       if (!taken) return null
       const before = connection.left
@@ -57,7 +58,8 @@ export const make = (connection: Connection): Pick<Changelog, "lease" | "fence">
       connection.isSettled = false
       const isNew = store.identity !== null && store.epoch !== before
       const epoch = isNew ? yield* raise(0n) : store.identity === null ? null : store.epoch
-      return { epoch, id: store.identity?.id ?? null, isNew, raise, lost: Effect.never } satisfies Lease
+      const id = store.identity?.id ?? null
+      return { epoch, id, isNew, raise, lost: Effect.never, release: release(true) } satisfies Lease
     }),
     fence: (fence) =>
       MemoryStore.step(store, (nowUs) => {

@@ -143,7 +143,9 @@ export const make = (
       Effect.map(
         Effect.flatMap(session.epoch, (epoch) =>
           session.query(
-            `select ${epoch === null ? "" : `vaivem.fence(${epoch}), `}${renewal === undefined ? "" : `${renew(5)}, `}
+            `select ${epoch === null ? "" : `vaivem.fence(${epoch}), `}${
+              renewal === undefined ? "" : `${renew(5)} as renewed, `
+            }
              vaivem.prune($4::bigint), vaivem.purge($1::text[], $2::text[], $3::bigint) as purged`,
             [
               names.map(({ schema }) => schema),
@@ -153,7 +155,7 @@ export const make = (
               ...renewalValues(renewal)
             ]
           )),
-        (rows) => Number(rows[0]!.purged)
+        (rows) => ({ purged: Number(rows[0]!.purged), renewed: rows[0]!.renewed === "t" })
       ),
 
     neglect: Effect.gen(function*() {

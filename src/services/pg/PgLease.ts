@@ -42,24 +42,27 @@ export const make = Effect.fn("PgLease.make")(function*(session: PgSession, ledg
     const isNew = found.epoch !== null && found.epoch !== before
     const lost = yield* Deferred.make<never, SyncError>()
     // The connection goes back to the pool with the scope, and the lock must not go with it.
-    yield* Effect.addFinalizer((exit) =>
-      query("select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('vaivem lease', 0)) as had").pipe(
-        Effect.timeoutFail({ duration: silentMs, onTimeout: () => silence(session) }),
-        Effect.match({
-          onFailure: () => undefined,
-          onSuccess: (rows) => {
-            if (rows[0]?.had === "t" && isSettled && Exit.isSuccess(exit)) left = epoch
-          }
-        })
-      )
-    )
+    let isReleased = false
+    const release = (well: boolean) =>
+      Effect.suspend(() => {
+        if (isReleased) return Effect.void
+        isReleased = true
+        return query("select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('vaivem lease', 0)) as had")
+          .pipe(
+            Effect.timeoutFail({ duration: silentMs, onTimeout: () => silence(session) }),
+            Effect.map((rows) => {
+              if (rows[0]?.had === "t" && isSettled && well) left = epoch
+            })
+          )
+      })
+    yield* Effect.addFinalizer((exit) => Effect.ignore(release(Exit.isSuccess(exit))))
     yield* beat(query, session).pipe(
       Effect.catchAll((error) => Effect.zipRight(Deferred.fail(lost, error), session.abort)),
       Effect.interruptible,
       Effect.forkScoped
     )
     if (isNew) yield* raise(0n)
-    return { epoch, id: found.id, isNew, raise, lost: Deferred.await(lost) }
+    return { epoch, id: found.id, isNew, raise, lost: Deferred.await(lost), release: release(true) }
   })
 
   const fence = (wanted: Fence | null): Effect.Effect<bigint | null, SyncError> =>

@@ -154,7 +154,7 @@ export const make = (
          select count(*) as purged from gone`,
         [names.map(({ schema }) => schema), names.map(({ name }) => name), historyMs, conflictsMs]
       ),
-      ([row]) => Number(row!.purged)
+      ([row]) => ({ purged: Number(row!.purged), renewed: false })
     ),
 
   // Nothing is logged while nobody looks.
