@@ -6,17 +6,19 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { run } from "../src/cli.ts"
 import { Host } from "../src/cli/Host.ts"
+import { names, type Variable, variables } from "../src/services/variables.ts"
+import { withSettings } from "./docs/settingsTable.ts"
 
 const root = Path.resolve(import.meta.dirname, "..")
 const read = (path: string) => Fs.readFileSync(Path.join(root, path), "utf8")
 
-const names = [
+const pageNames = [
   "README.md",
   "ARCHITECTURE.md",
   "CHANGELOG.md",
   ...Fs.readdirSync(Path.join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)
 ]
-const pages = names.map((name) => ({ name, text: read(name) }))
+const pages = pageNames.map((name) => ({ name, text: read(name) }))
 const readme = read("README.md")
 const architecture = read("ARCHITECTURE.md")
 
@@ -69,13 +71,25 @@ const commands = (text: string): ReadonlyArray<string> => {
 }
 
 describe("README", () => {
-  it("names every setting, in the settings table", () => {
-    const settings = [
-      ...new Set(read("src/services/SyncConfig.ts").match(/(?<=")(SYNC_[A-Z_]+|EXTERNAL_[A-Z_]+|[A-Z_]+_URL)(?=")/g))
-    ]
+  it("has the settings table that is made of what the program reads", () => {
     const told = firstCells(section(readme, "Settings"))
-    assert.isAbove(settings.length, 10)
-    assert.sameMembers(told.filter((cell) => cell.startsWith("`")), settings.map((name) => `\`${name}\``))
+    assert.sameMembers(told.filter((cell) => cell.startsWith("`")), names.map((name) => `\`${name}\``))
+    assert.strictEqual(withSettings(readme, "en"), readme, "run `npm run docs`")
+  })
+
+  it("and .env.sync.example tell the same defaults", () => {
+    const told = [...read(".env.sync.example").matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => ({
+      name,
+      value
+    }))
+    assert.isAbove(told.length, 20)
+    none(names.flatMap((name) => {
+      const variable: Variable = variables[name]
+      const values = told.filter((line) => line.name === name).map(({ value }) => value)
+      return !("default" in variable) || values.includes(variable.default)
+        ? []
+        : [`${name}: ${values.join(" or ")} for ${variable.default}`]
+    }))
   })
 
   it.live("names every command and every option of it, in the commands table", () =>
