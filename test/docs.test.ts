@@ -6,7 +6,9 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { run } from "../src/cli.ts"
 import { Host } from "../src/cli/Host.ts"
+import { SyncError } from "../src/domain/SyncError.ts"
 import { names, type Variable, variables } from "../src/services/variables.ts"
+import { refusals } from "./docs/messages.ts"
 import { withSettings } from "./docs/settingsTable.ts"
 
 const root = Path.resolve(import.meta.dirname, "..")
@@ -21,6 +23,7 @@ const pageNames = [
 const pages = pageNames.map((name) => ({ name, text: read(name) }))
 const readme = read("README.md")
 const architecture = read("ARCHITECTURE.md")
+const development = read("docs/development.md")
 
 /** Fails with one line for each thing found. */
 const none = (found: ReadonlyArray<string>) => assert.strictEqual(found.join("\n"), "")
@@ -111,19 +114,9 @@ describe("README", () => {
     const { dependencies, devDependencies }: Readonly<Record<string, Readonly<Record<string, string>>>> = JSON.parse(
       read("package.json")
     )
-    const told = firstCells(section(readme, "Dependencies, and why each")).filter((cell) => cell.startsWith("`"))
+    const told = firstCells(section(development, "Dependencies, and why each")).filter((cell) => cell.startsWith("`"))
     const all = Object.keys({ ...dependencies, ...devDependencies })
     assert.sameMembers(told, all.map((name) => `\`${name}\``))
-  })
-
-  it("quotes messages as the program says them", () => {
-    // Pieces of one message that the code joins are one text again.
-    const said = `${source("src")}\n${source("sql")}`.replace(/["`]\s*\+\s*["`]/g, "").replace(/\s+/g, " ")
-    const tables = ["Connections", "Tables and pairs", "While it runs"].map((name) => section(readme, name)).join("\n")
-    const quoted = firstCells(tables).flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1]!))
-    assert.isAbove(quoted.length, 30)
-    const known = (text: string) => said.includes(text) || said.includes(text.replaceAll("\"", "\\\""))
-    none(quoted.filter((text) => !text.split("…").every((piece) => known(piece.trim()) || isMade(piece, said))))
   })
 
   it("has the test command in one place", () => {
@@ -136,6 +129,46 @@ describe("README", () => {
     none(told.filter((name) => !(name in scripts)))
   })
 })
+
+describe("troubleshooting", () => {
+  const { messages, sqlStates } = refusals(root)
+  const page = read("docs/troubleshooting.md")
+  /** What stands in the first cells of all its tables, in backticks. */
+  const quoted = firstCells(page).flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1]!))
+
+  it("quotes messages as the program says them", () => {
+    // Pieces of one message that the code joins are one text again.
+    const said = `${source("src")}\n${source("sql")}`.replace(/["`]\s*\+\s*["`]/g, "").replace(/\s+/g, " ")
+    assert.isAbove(quoted.length, 100)
+    const known = (text: string) => said.includes(text) || said.includes(text.replaceAll("\"", "\\\""))
+    none(quoted.filter((text) => !text.split("…").every((piece) => known(piece.trim()) || isMade(piece, said))))
+  })
+
+  it("has a line for every refusal that the program can make", () => {
+    assert.isAbove(messages.length, 150)
+    const isQuoted = (text: string) =>
+      quoted.some((quote) => quote.length >= 8 && quote.split("…").every((piece) => text.includes(piece.trim())))
+    none(
+      messages.flatMap(({ path, texts }) =>
+        texts.filter((text) => !isQuoted(text)).map((text) => `${path}: ${text.split("\n")[0]}`)
+      )
+    )
+    // These hand on what others say. Any more must be made so that it can be read here, or be added when it does the same.
+    const unread = messages.filter(({ texts }) => texts.length === 0).map(({ code }) => code)
+    none([...new Set(unread)].filter((code) => !handsOn(code)))
+  })
+
+  it("has a line for every SQLSTATE that is known, and for every class of errors", () => {
+    assert.isAbove(sqlStates.length, 40)
+    none(sqlStates.filter((code) => !quoted.includes(code)))
+    const classes = SyncError.members.map((member) => member._tag)
+    none(classes.filter((name) => !quoted.includes(name)))
+  })
+})
+
+/** Whether a piece of code says nothing of its own: `problem`, `found.problem`, `` `${name}: ${problem}.` ``, an error as it is. */
+const handsOn = (code: string): boolean =>
+  /\b(problem|message|error|refused)\b|^(null|Schema\.|new ActionNeeded\()/.test(code)
 
 /** Where a setting's or a side's name is put in while the program runs. */
 const isMade = (text: string, said: string): boolean =>

@@ -28,7 +28,7 @@ export const variables = {
     default: "perfis",
     description:
       "the tables, separated by commas: `perfis`, `loja.pedidos`, `\"Any Name\"`; without a schema it is `public`. "
-      + "`*` takes in [all tables](#all-tables) of `public`, `loja.*` those of the schema `loja`"
+      + "`*` takes in [all tables](docs/tables.md#all-tables) of `public`, `loja.*` those of the schema `loja`"
   },
   SYNC_EXCLUDE: {
     unset: "nothing",
@@ -50,7 +50,7 @@ export const variables = {
     default: "spaced",
     description:
       "`eco`: a change on Replit wakes the service, and external is visited less and less often while nothing "
-      + "changes there: see [what a schedule costs](#what-a-schedule-costs)"
+      + "changes there: see [what a schedule costs](docs/neon-and-replit.md#what-a-schedule-costs)"
   },
   SYNC_MAX_INTERVAL: {
     default: "60 minutes",
@@ -58,9 +58,8 @@ export const variables = {
   },
   SYNC_LIVE: {
     default: "false",
-    description:
-      "`true`: a change on either side wakes the service at once: see [live mode](#live-mode); not together with "
-      + "`eco`"
+    description: "`true`: a change on either side wakes the service at once: see [live "
+      + "mode](docs/neon-and-replit.md#live-mode); not together with `eco`"
   },
   SYNC_BATCH_ROWS_MAX: {
     default: "25000",
@@ -82,7 +81,7 @@ export const variables = {
     default: "90 days",
     description:
       "how long lost versions stay in the journal, restored or not, from 1 to 36500 days: see [what is kept, and "
-      + "how long](#what-is-kept-and-how-long)"
+      + "how long](docs/operating.md#what-is-kept-and-how-long)"
   },
   SYNC_ABANDONED_AFTER: {
     default: "30 days",
@@ -112,20 +111,20 @@ export const variables = {
   },
   SYNC_TOUCH: {
     default: "true",
-    description:
-      "`false`: don't install the trigger that keeps the stamp column true (see [below](#what-it-does-to-them))"
+    description: "`false`: don't install the trigger that keeps the stamp column true (see [what it does to "
+      + "tables](docs/tables.md#what-it-does-to-them))"
   },
   SYNC_BRAKE: {
     default: "50 rows, 20 %",
     description:
       "a table is held when one cycle would delete, or overwrite in conflict, more rows of one side than both; "
-      + "`off` never holds: see [the brake](#the-brake)"
+      + "`off` never holds: see [the brake](docs/operating.md#the-brake)"
   },
   SYNC_VERIFY_BUDGET: {
     default: "20 MB",
     description:
-      "bytes a day that [the rolling proof](#the-rolling-proof) may take out of both databases, as in `500 kB` or "
-      + "`1 GB`; `off` proves nothing by itself"
+      "bytes a day that [the rolling proof](docs/operating.md#the-rolling-proof) may take out of both databases, as "
+      + "in `500 kB` or `1 GB`; `off` proves nothing by itself"
   },
   SYNC_VERIFY_REPAIR: {
     default: "false",
@@ -133,7 +132,9 @@ export const variables = {
   },
   SYNC_HTTP_PORT: {
     unset: "off",
-    description: "the port of [the dashboard](#the-dashboard) and of [measures](#measures), 1 to 65535"
+    description:
+      "the port of [the dashboard](docs/operating.md#the-dashboard) and of [measures](docs/operating.md#measures), "
+      + "1 to 65535"
   },
   SYNC_HTTP_HOST: {
     default: "127.0.0.1",
@@ -145,8 +146,7 @@ export const variables = {
   },
   EXTERNAL_CAPTURE: {
     default: "triggers",
-    description: "`timestamp`: [nothing is installed in the external "
-      + "database](#an-external-database-on-which-nothing-may-be-installed)"
+    description: "`timestamp`: [nothing is installed in the external database](docs/nothing-installed.md)"
   },
   EXTERNAL_WINDOW: {
     default: "15 minutes",

@@ -44,7 +44,7 @@ export const portuguese: Readonly<Record<Name, string>> = {
   SYNC_LOG_FORMAT: "`pretty`, `logfmt` ou `json`; `auto` é `pretty` num terminal e `logfmt` fora dele",
   SYNC_AUTO_SETUP: "`false`: uma execução nunca instala nada sozinha, só o `setup`",
   SYNC_TOUCH: "`false`: não instala o gatilho que mantém a coluna de data verdadeira (veja "
-    + "[abaixo](docs/tables.md#what-it-does-to-them))",
+    + "[o que é instalado nas tabelas](docs/tables.md#what-it-does-to-them))",
   SYNC_BRAKE:
     "uma tabela é retida quando um ciclo apagaria, ou sobrescreveria em conflito, mais linhas de um lado do que os dois "
     + "limites; `off` nunca retém: veja [o freio](docs/operating.md#the-brake)",
