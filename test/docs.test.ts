@@ -16,12 +16,14 @@ const read = (path: string) => Fs.readFileSync(Path.join(root, path), "utf8")
 
 const pageNames = [
   "README.md",
+  "README.pt-BR.md",
   "ARCHITECTURE.md",
   "CHANGELOG.md",
   ...Fs.readdirSync(Path.join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)
 ]
 const pages = pageNames.map((name) => ({ name, text: read(name) }))
 const readme = read("README.md")
+const leiame = read("README.pt-BR.md")
 const architecture = read("ARCHITECTURE.md")
 const development = read("docs/development.md")
 
@@ -40,6 +42,33 @@ const section = (page: string, heading: string): string => {
 /** First cells of a section's tables, as they are written. */
 const firstCells = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/^\| (.*?[^\\])\s+\|/gm)].map((match) => match[1]!.trim())
+
+interface Section {
+  readonly heading: string
+  readonly text: string
+}
+
+/** A page cut at its headings, of any level. What is code is no heading. */
+const sectionsOf = (page: string): ReadonlyArray<Section> => {
+  const sections: Array<{ heading: string; text: string }> = []
+  let isCode = false
+  for (const line of page.split("\n")) {
+    if (line.startsWith("```")) isCode = !isCode
+    if (!isCode && /^#+ /.test(line)) sections.push({ heading: line, text: "" })
+    else sections.at(-1)!.text += `${line}\n`
+  }
+  return sections
+}
+
+/** The lines of all code blocks, without their comments. */
+const codeOf = (text: string): ReadonlyArray<string> =>
+  (text.match(/^```[^]*?^```$/gm) ?? []).flatMap((block) =>
+    block.split("\n").map((line) => line.replace(/\s+(#|--) .*$/, ""))
+  )
+
+/** What is in backticks within the text, sorted: another language may say it in another order. */
+const spansOf = (text: string): ReadonlyArray<string> =>
+  [...text.replace(/^```[^]*?^```$/gm, "").replace(/\s+/g, " ").matchAll(/`([^`]+)`/g)].map((match) => match[1]!).sort()
 
 const source = (directory: string): string =>
   Fs.readdirSync(Path.join(root, directory), { recursive: true, encoding: "utf8" })
@@ -78,6 +107,7 @@ describe("README", () => {
     const told = firstCells(section(readme, "Settings"))
     assert.sameMembers(told.filter((cell) => cell.startsWith("`")), names.map((name) => `\`${name}\``))
     assert.strictEqual(withSettings(readme, "en"), readme, "run `npm run docs`")
+    assert.strictEqual(withSettings(leiame, "pt"), leiame, "run `npm run docs`")
   })
 
   it("and .env.sync.example tell the same defaults", () => {
@@ -127,6 +157,41 @@ describe("README", () => {
     const { scripts }: { readonly scripts: Readonly<Record<string, string>> } = JSON.parse(read("package.json"))
     const told = pages.flatMap(({ text }) => [...text.matchAll(/npm run ([a-z]+)/g)].map((match) => match[1]!))
     none(told.filter((name) => !(name in scripts)))
+  })
+})
+
+describe("README in Portuguese", () => {
+  const [english, portuguese] = [sectionsOf(readme), sectionsOf(leiame)]
+  const both = english.map((section, index) => ({ ours: section, theirs: portuguese[index]! }))
+
+  it("has the sections of the English one, in their order", () => {
+    const levels = (sections: ReadonlyArray<Section>) => sections.map(({ heading }) => heading.match(/^#+/)![0].length)
+    assert.deepStrictEqual(levels(portuguese), levels(english))
+  })
+
+  it("has its code, line by line, but for the comments", () => {
+    for (const { ours, theirs } of both) assert.deepStrictEqual(codeOf(theirs.text), codeOf(ours.text), theirs.heading)
+  })
+
+  it("names the same commands, settings and values in each section", () => {
+    for (const { ours, theirs } of both) {
+      assert.deepStrictEqual(spansOf(theirs.text), spansOf(ours.text), theirs.heading)
+    }
+  })
+
+  it("leads where it leads, and each to the other", () => {
+    const targets = (sections: ReadonlyArray<Section>, { text }: Section) => {
+      const anchors = sections.map(({ heading }) => `#${anchorOf(heading)}`)
+      return [...text.matchAll(/\]\(([^)]+)\)/g)].map(([, to]) =>
+        anchors.includes(to!) ? `section ${anchors.indexOf(to!)}` : to!
+      )
+        .filter((to) => !/^README(\.pt-BR)?\.md$/.test(to)).sort()
+    }
+    for (const { ours, theirs } of both) {
+      assert.deepStrictEqual(targets(portuguese, theirs), targets(english, ours), theirs.heading)
+    }
+    assert.include(english[0]!.text, "](README.pt-BR.md)")
+    assert.include(portuguese[0]!.text, "](README.md)")
   })
 })
 

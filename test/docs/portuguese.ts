@@ -8,7 +8,7 @@ export const portuguese: Readonly<Record<Name, string>> = {
   SYNC_ALLOW_PLAINTEXT:
     "`true`: aceita uma URL sem TLS para outros hosts além desta máquina e do `helium` do Replit: veja TLS abaixo",
   SYNC_TABLES:
-    "as tabelas, separadas por vírgulas: `perfis`, `loja.pedidos`, `\"Qualquer Nome\"`; sem esquema, é `public`. `*` abrange "
+    "as tabelas, separadas por vírgulas: `perfis`, `loja.pedidos`, `\"Any Name\"`; sem esquema, é `public`. `*` abrange "
     + "[todas as tabelas](docs/tables.md#all-tables) de `public`; `loja.*`, as do esquema `loja`",
   SYNC_EXCLUDE: "o que um curinga deixa de fora, escrito como em `SYNC_TABLES`: `sessoes,loja.\"Log\"`",
   SYNC_STAMP:

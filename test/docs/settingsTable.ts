@@ -3,7 +3,10 @@ import { names, type Variable, variables } from "../../src/services/variables.ts
 import { portuguese, unsetInPortuguese } from "./portuguese.ts"
 
 /** The pages that have one. */
-export const pagesWithSettings: Readonly<Record<string, Language>> = { "README.md": "en" }
+export const pagesWithSettings: Readonly<Record<string, Language>> = {
+  "README.md": "en",
+  "README.pt-BR.md": "pt"
+}
 
 type Language = "en" | "pt"
 
