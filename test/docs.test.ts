@@ -8,7 +8,7 @@ import { run } from "../src/cli.ts"
 import { Host } from "../src/cli/Host.ts"
 import { SyncError } from "../src/domain/SyncError.ts"
 import { names, type Variable, variables } from "../src/services/variables.ts"
-import { refusals } from "./docs/messages.ts"
+import { saidBySource } from "./docs/messages.ts"
 import { withSettings } from "./docs/settingsTable.ts"
 
 const root = Path.resolve(import.meta.dirname, "..")
@@ -42,6 +42,10 @@ const section = (page: string, heading: string): string => {
 /** First cells of a section's tables, as they are written. */
 const firstCells = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/^\| (.*?[^\\])\s+\|/gm)].map((match) => match[1]!.trim())
+
+/** What stands in these cells in backticks. */
+const quotedIn = (text: string): ReadonlyArray<string> =>
+  firstCells(text).flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1]!))
 
 interface Section {
   readonly heading: string
@@ -195,11 +199,28 @@ describe("README in Portuguese", () => {
   })
 })
 
+/** Pieces of it in their places, whatever `…` stands for. */
+const isQuoteOf = (quote: string, text: string): boolean =>
+  quote.split("…").every((piece) => text.includes(piece.trim()))
+
+const { events, messages, sqlStates } = saidBySource(root)
+
+describe("operating", () => {
+  it("has a line for every event of the log", () => {
+    const told = quotedIn(section(read("docs/operating.md"), "What it says"))
+    assert.isAbove(events.length, 15)
+    none(events.filter((event) => !told.some((quote) => isQuoteOf(quote, event))))
+    // And nothing that is not said any more, but for the line of progress, which has the rows' own numbers.
+    const said = source("src").replace(/["`]\s*\+\s*["`]/g, "")
+    none(
+      told.filter((quote) => /^\W*[A-Z]/.test(quote) && !quote.split("…").every((piece) => said.includes(piece.trim())))
+    )
+  })
+})
+
 describe("troubleshooting", () => {
-  const { messages, sqlStates } = refusals(root)
   const page = read("docs/troubleshooting.md")
-  /** What stands in the first cells of all its tables, in backticks. */
-  const quoted = firstCells(page).flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1]!))
+  const quoted = quotedIn(page)
 
   it("quotes messages as the program says them", () => {
     // Pieces of one message that the code joins are one text again.
@@ -211,8 +232,7 @@ describe("troubleshooting", () => {
 
   it("has a line for every refusal that the program can make", () => {
     assert.isAbove(messages.length, 150)
-    const isQuoted = (text: string) =>
-      quoted.some((quote) => quote.length >= 8 && quote.split("…").every((piece) => text.includes(piece.trim())))
+    const isQuoted = (text: string) => quoted.some((quote) => quote.length >= 8 && isQuoteOf(quote, text))
     none(
       messages.flatMap(({ path, texts }) =>
         texts.filter((text) => !isQuoted(text)).map((text) => `${path}: ${text.split("\n")[0]}`)

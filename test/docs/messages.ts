@@ -16,15 +16,17 @@ export interface Message {
   readonly texts: ReadonlyArray<string>
 }
 
-/** What `SqlStates.ts` knows, and every message. */
-export interface Refusals {
+/** All that is looked for on the pages. */
+export interface Said {
   readonly messages: ReadonlyArray<Message>
   /** Codes for which there is a rule, by themselves or as a class. */
   readonly sqlStates: ReadonlyArray<string>
+  /** What the log says at the levels that are always shown, but for sentences that are made elsewhere. */
+  readonly events: ReadonlyArray<string>
 }
 
 /** @param root the project's. The memory form of the databases is left out: it runs in tests only. */
-export const refusals = (root: string): Refusals => {
+export const saidBySource = (root: string): Said => {
   const files = Fs.readdirSync(Path.join(root, "src"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts") && !/^services\/memory\/|^programs\/demo\.ts$/.test(name))
     .map((name) => {
@@ -32,7 +34,11 @@ export const refusals = (root: string): Refusals => {
       return ts.createSourceFile(path, Fs.readFileSync(Path.join(root, path), "utf8"), ts.ScriptTarget.Latest, true)
     })
   const known = new Map(files.flatMap((file) => constants(file.statements)))
-  return { messages: files.flatMap((file) => messagesOf(file, known)), sqlStates: codesOf(known) }
+  return {
+    messages: files.flatMap((file) => messagesOf(file, known)),
+    sqlStates: codesOf(known),
+    events: files.flatMap((file) => eventsOf(file, known))
+  }
 }
 
 const messagesOf = (file: ts.SourceFile, known: Known): ReadonlyArray<Message> =>
@@ -42,6 +48,13 @@ const messagesOf = (file: ts.SourceFile, known: Known): ReadonlyArray<Message> =
     const texts = textsOf(said, known).map((text) => pieces(text).join("\n")).filter(isSentence)
     return [{ path: file.fileName, code: said.getText().replace(/\s+/g, " "), texts }]
   })
+
+const eventsOf = (file: ts.SourceFile, known: Known): ReadonlyArray<string> =>
+  nodesOf(file).flatMap((node) =>
+    ts.isCallExpression(node) && /^Effect\.log(Error|Warning|Info)$/.test(node.expression.getText())
+      ? textsOf(node.arguments[0]!, known).map(({ whole }) => whole)
+      : []
+  )
 
 /** The keys of `states`. */
 const codesOf = (known: Known): ReadonlyArray<string> => {
