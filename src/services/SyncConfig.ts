@@ -22,6 +22,7 @@ import {
   type TableName
 } from "../domain/TableName.ts"
 import * as EnvFile from "./EnvFile.ts"
+import { type Name, names, variables } from "./variables.ts"
 
 export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncConfig, {
   /** Replit's database. `DATABASE_URL`, required. */
@@ -153,27 +154,29 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     tables: settings.tables ?? (settings.schemas === undefined ? defaultTables : []),
     schemas: settings.schemas ?? [],
     excluded: settings.excluded ?? { names: [], schemas: [] },
-    stampOf: (table) => assigned(stamps, table) ?? "updated_at",
+    stampOf: (table) => assigned(stamps, table) ?? variables.SYNC_STAMP.default,
     stampIsDefault: (table) => assigned(stamps, table) === undefined,
-    policyOf: (table) => assigned(policies, table) ?? "last-write-wins",
-    interval: Duration.decode(settings.interval ?? "5 minutes"),
-    schedule: settings.schedule ?? "spaced",
-    maxInterval: Duration.decode(settings.maxInterval ?? defaultMaxInterval),
+    policyOf: (table) => assigned(policies, table) ?? variables.SYNC_CONFLICT_POLICY.default,
+    interval: Duration.decode(settings.interval ?? variables.SYNC_INTERVAL.default),
+    schedule: settings.schedule ?? variables.SYNC_SCHEDULE.default,
+    maxInterval: Duration.decode(settings.maxInterval ?? variables.SYNC_MAX_INTERVAL.default),
     live: settings.live ?? false,
     listensTo: listensTo(settings),
     batchRowsMax: settings.batchRowsMax ?? 25_000,
-    cycleMax: Duration.decode(settings.cycleMax ?? "2 hours"),
-    retention: Duration.decode(settings.retention ?? "7 days"),
-    keepConflicts: Duration.decode(settings.keepConflicts ?? "90 days"),
-    abandonedAfter: settings.abandonedAfter === null ? null : Duration.decode(settings.abandonedAfter ?? "30 days"),
+    cycleMax: Duration.decode(settings.cycleMax ?? variables.SYNC_CYCLE_MAX.default),
+    retention: Duration.decode(settings.retention ?? variables.SYNC_RETENTION.default),
+    keepConflicts: Duration.decode(settings.keepConflicts ?? variables.SYNC_KEEP_CONFLICTS.default),
+    abandonedAfter: settings.abandonedAfter === null
+      ? null
+      : Duration.decode(settings.abandonedAfter ?? variables.SYNC_ABANDONED_AFTER.default),
     queueMax: settings.queueMax === undefined ? 1_000_000_000 : settings.queueMax,
-    retryFor: Duration.decode(settings.retryFor ?? "60 seconds"),
-    logFormat: settings.logFormat ?? "auto",
+    retryFor: Duration.decode(settings.retryFor ?? variables.SYNC_RETRY_FOR.default),
+    logFormat: settings.logFormat ?? variables.SYNC_LOG_FORMAT.default,
     autoSetup: settings.autoSetup ?? true,
     touch: settings.touch ?? true,
     brake: settings.brake === undefined ? defaultBrake : settings.brake,
-    externalCapture: settings.externalCapture ?? "triggers",
-    externalWindow: Duration.decode(settings.externalWindow ?? "15 minutes"),
+    externalCapture: settings.externalCapture ?? variables.EXTERNAL_CAPTURE.default,
+    externalWindow: Duration.decode(settings.externalWindow ?? variables.EXTERNAL_WINDOW.default),
     externalSweepEvery: Duration.decode(settings.externalSweepEvery ?? 0),
     verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
     verifyRepair: settings.verifyRepair ?? false,
@@ -242,43 +245,7 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
   return { ...settings, tables: known?.names, schemas: known?.schemas }
 })
 
-const variables = [
-  "DATABASE_URL",
-  "EXTERNAL_DB_URL",
-  "SYNC_ALLOW_PLAINTEXT",
-  "SYNC_TABLES",
-  "SYNC_EXCLUDE",
-  "SYNC_STAMP",
-  "SYNC_CONFLICT_POLICY",
-  "SYNC_INTERVAL",
-  "SYNC_SCHEDULE",
-  "SYNC_MAX_INTERVAL",
-  "SYNC_LIVE",
-  "SYNC_BATCH_ROWS_MAX",
-  "SYNC_CYCLE_MAX",
-  "SYNC_RETENTION",
-  "SYNC_KEEP_CONFLICTS",
-  "SYNC_ABANDONED_AFTER",
-  "SYNC_QUEUE_MAX",
-  "SYNC_RETRY_FOR",
-  "SYNC_LOG_FORMAT",
-  "SYNC_AUTO_SETUP",
-  "SYNC_TOUCH",
-  "SYNC_BRAKE",
-  "EXTERNAL_CAPTURE",
-  "EXTERNAL_WINDOW",
-  "EXTERNAL_SWEEP_EVERY",
-  "SYNC_VERIFY_BUDGET",
-  "SYNC_VERIFY_REPAIR",
-  "SYNC_HTTP_PORT",
-  "SYNC_HTTP_HOST",
-  "SYNC_HTTP_TOKEN"
-] as const
-type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>
-
-/** Of `SYNC_SCHEDULE=eco`. */
-export const defaultMaxInterval = "60 minutes"
 
 const defaultTables: ReadonlyArray<TableName> = [{ schema: "public", name: "perfis" }]
 const defaultSelection: Selection = { names: defaultTables, schemas: [] }
@@ -286,7 +253,7 @@ const defaultSelection: Selection = { names: defaultTables, schemas: [] }
 /** What is set, trimmed: the environment goes before the file, and a variable that is empty is not set. */
 const environment = Effect.fnUntraced(function*(file: ReadonlyMap<string, string>) {
   const env = new Map<Name, string>()
-  for (const name of variables) {
+  for (const name of names) {
     const given = yield* Effect.mapError(
       Config.option(Config.string(name)),
       () => new ActionNeeded({ message: `${name} can't be read from the environment.` })
@@ -462,11 +429,11 @@ const maxInterval = (text: string, shortest: string | undefined): Either.Either<
   Either.filterOrLeft(
     interval(text),
     (value) =>
-      Either.match(interval(shortest ?? "5 minutes"), {
+      Either.match(interval(shortest ?? variables.SYNC_INTERVAL.default), {
         onLeft: () => true,
         onRight: (least) => Duration.greaterThanOrEqualTo(value, least)
       }),
-    () => `${text} is shorter than SYNC_INTERVAL (${shortest ?? "5 minutes"})`
+    () => `${text} is shorter than SYNC_INTERVAL (${shortest ?? variables.SYNC_INTERVAL.default})`
   )
 
 const live = (text: string, schedule: string | undefined): Either.Either<boolean, string> =>

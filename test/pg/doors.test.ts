@@ -196,7 +196,7 @@ it.scopedLive("a role that owns nothing but vaivem syncs rows, and says what nee
     const roles = { replit: yield* freshRole(sync.replit.url), external: yield* freshRole(sync.external.url) }
     const urls = { replit: roles.replit.url, external: roles.external.url }
     const ownerOf = (side: Side) => new URL(Redacted.value(sync[side].url)).username
-    // As README has it.
+    // As docs/security.md has it.
     for (const side of sides) {
       const role = roles[side].name
       yield* query(

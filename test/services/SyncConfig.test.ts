@@ -3,6 +3,7 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Either, Layer, Redacted } from "effect"
 import { SyncConfig } from "../../src/services/SyncConfig.ts"
+import { variables } from "../../src/services/variables.ts"
 
 const urls = {
   DATABASE_URL: "postgresql://postgres:password@helium/heliumdb?sslmode=disable",
@@ -69,6 +70,23 @@ describe("the settings", () => {
       assert.strictEqual(config.queueMax, 1_000_000_000)
       assert.strictEqual(Duration.toHours(config.cycleMax), 2)
       assert.deepStrictEqual([config.logFormat, config.autoSetup, config.touch], ["auto", true, true])
+    }))
+
+  it.effect("have the defaults that are told: to write them down changes nothing", () =>
+    Effect.gen(function*() {
+      const written = Object.entries(variables).flatMap(([name, variable]) =>
+        "default" in variable ? [[name, variable.default] as const] : []
+      )
+      assert.isAbove(written.length, 20)
+      const port = { SYNC_HTTP_PORT: "9187" }
+      const values = (config: SyncConfig["Type"]) => ({
+        ...config,
+        stampOf: config.stampOf(perfis),
+        stampIsDefault: null,
+        policyOf: config.policyOf(perfis)
+      })
+      const told = values(yield* read({ ...urls, ...port, ...Object.fromEntries(written) }))
+      assert.deepStrictEqual(told, values(yield* read({ ...urls, ...port })))
     }))
 
   it.effect("are read from the environment", () =>

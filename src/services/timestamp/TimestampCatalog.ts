@@ -118,7 +118,7 @@ export const make = (
           `Sequence ${
             display(name)
           } on external can't be split: with EXTERNAL_CAPTURE=timestamp nothing is changed there `
-          + "but rows. Its owner may run ALTER SEQUENCE on both sides by hand, as README says."
+          + "but rows. Its owner may run ALTER SEQUENCE on both sides by hand, as docs/conflicts.md says."
       }),
 
     createTable: () =>
