@@ -1,10 +1,11 @@
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Fiber, Random, Stream } from "effect"
+import { Duration, Effect, Fiber, Random, type Redacted, Stream } from "effect"
 import { type Side, sides } from "../../src/domain/Side.ts"
 import { Unavailable } from "../../src/domain/SyncError.ts"
 import * as PgSession from "../../src/services/pg/PgSession.ts"
 import { assertConverged, perfis, PgPair, type Synced, synced, targetOf, until } from "../support/PgPair.ts"
 import * as Proxy from "../support/Proxy.ts"
+import { asAdmin } from "../support/TestPostgres.ts"
 
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz)"
 
@@ -58,6 +59,17 @@ layer(PgPair.layer, { excludeTestServices: true })("sessions", (it) => {
           )
         }
       }
+    }))
+
+  it.scoped("in a deadlock with the app it is ours that gives way, where the role may say so", () =>
+    Effect.gen(function*() {
+      const { replit: url } = yield* PgPair
+      const timeoutOf = (role: Redacted.Redacted) =>
+        Effect.gen(function*() {
+          const session = yield* PgSession.make(targetOf("replit", role))
+          return (yield* session.transaction(session.query("show deadlock_timeout")))[0]!.deadlock_timeout
+        })
+      assert.deepStrictEqual([yield* timeoutOf(asAdmin(url)), yield* timeoutOf(url)], ["100ms", "1s"])
     }))
 
   it.scoped("promise 12: quarantine and changes of tables that aren't synced leave an idle cycle idle", () =>

@@ -285,12 +285,15 @@ export const pinned = (options?: BeginOptions): string => {
     ["work_mem", "32MB"],
     ...(options?.settings ?? [])
   ]
-  return `select ${
-    settings.map(([name, value]) => `set_config(${Pg.escapeLiteral(name)}, ${Pg.escapeLiteral(value)}, true)`).join(
-      ", "
-    )
-  }`
+  const set = settings.map(([name, value]) => `set_config(${Pg.escapeLiteral(name)}, ${Pg.escapeLiteral(value)}, true)`)
+  return `select ${[...set, victim].join(", ")}`
 }
+
+/**
+ * Whoever looks for a deadlock first is the one that gives way: before the app does, after a second. Only a superuser may say so,
+ * and who was granted it on 15 or newer, which 14 has no words to ask for.
+ */
+const victim = "case when current_setting('is_superuser') = 'on' then set_config('deadlock_timeout', '100ms', true) end"
 
 /** What is known of a connection as long as it lives. */
 interface Memory {
