@@ -246,7 +246,7 @@ describe("promise 13: a database that went back in time", () => {
       assert.deepStrictEqual(yield* rows(external), yield* rows(replit))
     }))
 
-  it.scopedLive("by a copy of the server's files is told, and synced again as somebody says", () =>
+  rarely("by a copy of the server's files is told, and synced again as somebody says", () =>
     Effect.gen(function*() {
       const home = yield* freshFolder
       yield* Effect.promise(() => Fs.chmod(home, 0o755))
