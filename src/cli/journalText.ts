@@ -45,7 +45,7 @@ export const conflictText = (conflict: Conflict): string => {
     // What won is not kept of a row that was given up for whatever the other side has.
     textTable(won === null ? [heading, ...rows].map((row) => row.slice(0, 3)) : [heading, ...rows], { cellMax: 50 }),
     ...(lost === null ? ["The losing version was a delete."] : []),
-    ...(won === null && lost !== null && reason !== "discard" && reason !== "first-contact"
+    ...(won === null && lost !== null && !["discard", "first-contact", "rejected"].includes(reason)
       ? ["The winning version was a delete."]
       : [])
   ].join("\n")
@@ -56,7 +56,8 @@ const reasons: Readonly<Record<string, string>> = {
   cascade: "deleted by a foreign key's cascade when its parent was deleted by the sync",
   discard: "given up with `quarantine discard`",
   restore: "replaced by `conflicts restore`",
-  "first-contact": "only this side had it at the first contact, and `setup --missing delete` was said"
+  "first-contact": "only this side had it at the first contact, and `setup --missing delete` was said",
+  rejected: "taken back with `reject`, and the other side's version brought back"
 }
 
 export const quarantineText = (entries: ReadonlyArray<Quarantined>): string =>

@@ -453,6 +453,9 @@ export interface Applied {
 // Few rows: what most cycles move, in the fewest round trips. Whatever is special about a row is left to the verbs above.
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Most keys that are few: more go in batches, which take more round trips and grow. */
+export const fewRowsMax = 100
+
 export interface FewRows {
   /**
    * Claims what is pending of a table, rows that are there and rows that are not, as they are in one snapshot; nothing is

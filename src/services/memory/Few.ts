@@ -1,7 +1,7 @@
 /** The memory form of few rows: the same queue and the same merge, without a claim that stays open. */
 import { Effect } from "effect"
 import * as StagedRow from "../../domain/StagedRow.ts"
-import type { ApplyOptions, Few, FewRows } from "../Database.ts"
+import { type ApplyOptions, type Few, type FewRows, fewRowsMax } from "../Database.ts"
 import { apply } from "./apply.ts"
 import { acknowledge, bouncesMax, toStaged } from "./Changelog.ts"
 import type { Connection } from "./Lease.ts"
@@ -19,7 +19,7 @@ export const make = (connection: Connection): FewRows => ({
       const staged = keys.map((pending, index) => toStaged(state, table, pending, index + 1))
       const isBouncing = keys.some(({ entries }) => (newestEntry(entries)?.bounces ?? 0) >= bouncesMax)
       const isMoved = keys.some(({ entries }) => entries.some(({ was }) => was !== null))
-      if (keys.length > rowsMax || state.quarantine.size > 0 || isBouncing || isMoved) return "many"
+      if (keys.length > fewRowsMax || state.quarantine.size > 0 || isBouncing || isMoved) return "many"
       return {
         rows: staged.length,
         deletes: staged.filter(({ present }) => !present).length,
@@ -48,5 +48,3 @@ export const make = (connection: Connection): FewRows => ({
     })
   })
 })
-
-const rowsMax = 100

@@ -10,7 +10,7 @@ import type { SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
-import type { Applied, Few, FewRows } from "../Database.ts"
+import { type Applied, type Few, type FewRows, fewRowsMax } from "../Database.ts"
 import { ownStage } from "./applyClaim.ts"
 import type { Step, StepResult } from "./Flight.ts"
 import { byIndex } from "./PgChangelog.ts"
@@ -28,7 +28,7 @@ export const make = (session: PgSession, stems: Stems): FewRows => ({
       // Without BEGIN all of it is one transaction, which ends with the answer.
       const steps = [
         { text: pinned({ settings: byIndex }) },
-        { text: sql.copyFew(rowsMax + 1, bytesMax) },
+        { text: sql.copyFew(fewRowsMax + 1, bytesMax) },
         { text: sql.anyPending }
       ]
       const flown = yield* session.flight(() => ({ steps }), { table: table.name, fenced: "never" })
@@ -37,7 +37,7 @@ export const make = (session: PgSession, stems: Stems): FewRows => ({
       if (copied.lines.length === 0) return there.rows[0]?.[0] === "t" ? "many" : "none"
       const read = copied.lines.map(readLine)
       const { bounces, moves, rows } = read[0]!
-      if (rows > rowsMax || moves > 0 || bounces >= bouncesMax) return "many"
+      if (rows > fewRowsMax || moves > 0 || bounces >= bouncesMax) return "many"
       return fewOf(session, table, sql, read)
     }),
 
@@ -214,7 +214,5 @@ const acknowledge = (session: PgSession, table: SyncedTable, sql: TableSql, sett
 const notWaitedFor = [["synchronous_commit", "off"]] as const
 
 const tab = 9
-/** Most keys: more go in batches, which take more round trips and grow. */
-export const rowsMax = 100
 /** Most bytes of the rows as the table holds them, where long values are compressed. */
 const bytesMax = 65_536

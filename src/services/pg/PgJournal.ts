@@ -9,6 +9,7 @@ import type { TableName } from "../../domain/TableName.ts"
 import { display, qualified, quote } from "../../domain/TableName.ts"
 import type { Conflict, Journal, Quarantined, Run, SideStatus } from "../Database.ts"
 import { insertProbe } from "./insertProbe.ts"
+import { leaseKey } from "./PgLease.ts"
 import type { PgSession, Row } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
 import type { TableSql } from "./TableSql.ts"
@@ -282,7 +283,7 @@ export const journalOwn = (s: TableSql, table: SyncedTable, reason: "discard" | 
 /** Not by taking it, which could keep somebody from it. Installed by an older version it has no holder yet. */
 const leased = `select p.to_jsonb->>'holder' as holder, p.to_jsonb->>'epoch' as epoch,
     ${iso("(p.to_jsonb->>'held_since')::timestamptz")} as since,
-    exists (select from pg_locks l cross join (select hashtextextended('vaivem lease', 0) as key) k
+    exists (select from pg_locks l cross join (select ${leaseKey} as key) k
       where l.locktype = 'advisory' and l.granted and l.objsubid = 1
         and l.classid = ((k.key >> 32) & 4294967295)::oid and l.objid = (k.key & 4294967295)::oid
         and l.database = (select d.oid from pg_database d where d.datname = current_database())) as held

@@ -47,7 +47,7 @@ export const make = Effect.fn("PgLease.make")(function*(session: PgSession, ledg
       Effect.suspend(() => {
         if (isReleased) return Effect.void
         isReleased = true
-        return query("select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('vaivem lease', 0)) as had")
+        return query(`select pg_catalog.pg_advisory_unlock(${leaseKey}) as had`)
           .pipe(
             Effect.timeoutFail({ duration: silentMs, onTimeout: () => silence(session) }),
             Effect.map((rows) => {
@@ -92,6 +92,9 @@ export const make = Effect.fn("PgLease.make")(function*(session: PgSession, ledg
   return { lease, fence }
 })
 
+/** As `vaivem.lease_key()` has it, for where that isn't installed. */
+export const leaseKey = "pg_catalog.hashtextextended('vaivem lease', 0)"
+
 const take = (query: Transaction["query"]) =>
   query(`select vaivem.take_lease(${silentMs}) as lease`).pipe(
     Effect.map((rows): Taken => {
@@ -104,7 +107,7 @@ const take = (query: Transaction["query"]) =>
       "WorldRefused",
       () =>
         Effect.map(
-          query("select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('vaivem lease', 0)) as taken"),
+          query(`select pg_catalog.pg_try_advisory_lock(${leaseKey}) as taken`),
           (rows): Taken => ({ taken: rows[0]?.taken === "t", epoch: null, id: null })
         )
     )
