@@ -4,6 +4,7 @@
  */
 import { CliConfig, Command, HelpDoc, Options, ValidationError } from "@effect/cli"
 import { Console, Effect, HashMap } from "effect"
+import { adoptCommand } from "./cli/adopting.ts"
 import { approveCommand, rejectCommand } from "./cli/braking.ts"
 import { demoCommand } from "./cli/demoCommand.ts"
 import type { Ended } from "./cli/Ended.ts"
@@ -50,6 +51,7 @@ const command = Command.make(
   ),
   Command.withSubcommands([
     setupCommand,
+    adoptCommand,
     checkCommand,
     planCommand,
     statusCommand,
@@ -77,6 +79,7 @@ const footer = HelpDoc.blocks([
     "vaivem --once",
     "vaivem check --json",
     "vaivem plan --read-only",
+    "vaivem adopt --folder ../meu-app",
     "vaivem setup --create-missing",
     "vaivem setup --split-ids",
     "vaivem setup --prefer replit --missing keep",

@@ -5,10 +5,12 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, type Redacted } from "effect"
+import * as Fs from "node:fs/promises"
+import * as Path from "node:path"
 import { vi } from "vitest"
 import type { Side } from "../../src/domain/Side.ts"
 import { opposite, sides } from "../../src/domain/Side.ts"
-import { type Ended, run, settings, start } from "../support/Program.ts"
+import { type Ended, freshFolder, run, settings, start } from "../support/Program.ts"
 import * as Proxy from "../support/Proxy.ts"
 import { connect, freshDatabase, freshPair, query } from "../support/TestPostgres.ts"
 
@@ -53,6 +55,37 @@ const before = {
     delete from perfis where id = 'p2';`
 }
 
+/** The app's folder as it was: `adopt` wants the old workflow gone first, and says what can go then. */
+const takeOver = Effect.fnUntraced(function*(env: Readonly<Record<string, string>>) {
+  const folder = yield* freshFolder
+  const workflow = (args: string) => `[[workflows.workflow]]\nname = "DB Sync"\nargs = "${args}"\n`
+  const write = (name: string, text: string) => Effect.promise(() => Fs.writeFile(Path.join(folder, name), text))
+  yield* Effect.promise(() => Fs.mkdir(Path.join(folder, "scripts")))
+  yield* write("scripts/sync_databases.py", "import psycopg2")
+  yield* write("scripts/sync_scheduler.sh", "while true; do python3 scripts/sync_databases.py; sleep 300; done")
+  yield* write(
+    "scripts/vigia.py",
+    "os.environ['EXTERNAL_DB_URL']; 'SELECT * FROM perfis_changelog WHERE synced = FALSE'"
+  )
+  yield* write("app.py", "print('the app itself')")
+  yield* write(".replit", workflow("bash scripts/sync_scheduler.sh"))
+  const refused = yield* run(["adopt"], { env, folder })
+  assert.strictEqual(refused.code, 2)
+  assert.match(
+    refused.err,
+    /sync_databases\.py, scripts\/sync_scheduler\.sh and scripts\/vigia\.py\.\n\.replit:3 still starts it/
+  )
+  assert.match(refused.err, /Nothing was done\. Stop its workflow for good/)
+  yield* write(".replit", `# ${workflow("exec node dist/main.js")}`)
+  const adopted = yield* run(["adopt", "--yes"], { env, folder })
+  assert.strictEqual(adopted.code, 0, adopted.err)
+  assert.match(adopted.out, /perfis: took over the older changelog on Replit \(.*\), with \d+ unsynced changes\./)
+  assert.match(
+    adopted.out,
+    /these can go:\n {2}scripts\/sync_databases\.py\n {2}scripts\/sync_scheduler\.sh\n {2}scripts\/vigia\.py\n/
+  )
+})
+
 class Pair extends Context.Tag("test/OldScript")<Pair, {
   readonly urls: Readonly<Record<Side, Redacted.Redacted>>
   readonly env: Readonly<Record<string, string>>
@@ -64,6 +97,7 @@ class Pair extends Context.Tag("test/OldScript")<Pair, {
       yield* query(urls.replit, replit + before.both + before.replit)
       yield* query(urls.external, external + before.both)
       const env = settings(urls)
+      yield* takeOver(env)
       assert.strictEqual((yield* run(["--once"], { env })).code, 0)
       return { urls, env }
     }).pipe(Effect.orDie)

@@ -158,19 +158,25 @@ interface Counter {
   readonly answered: Note
 }
 
-/** A question counts when its answer comes, and no earlier than the session is set up. */
+/**
+ * A question counts when its answer comes, and no earlier than the session is set up, to which belongs that it is told which
+ * search_path it has: how many connections there are use for depends on what meets. Signs of life of a lease don't
+ * count: how many a cycle gives depends on how long this machine takes for it.
+ */
 const makeCounter = (trips: Array<Mutable<RoundTrip>>, setUps: Array<Mutable<RoundTrip>>): Counter => {
   let isSetUp = false
-  let askedMs: number | null = null
+  let asked: { readonly atMs: number; readonly of: Array<Mutable<RoundTrip>> } | null = null
   let current: Mutable<RoundTrip> | null = null
   return {
-    asked: (_, nowMs) => {
-      askedMs ??= nowMs
+    asked: (bytes, nowMs) => {
+      const text = Buffer.from(bytes)
+      if (text.includes("vaivem.has_lease")) current = null
+      else asked ??= { atMs: nowMs, of: isSetUp && !text.includes("set search_path = pg_catalog") ? trips : setUps }
     },
     answered: (bytes, nowMs) => {
-      if (askedMs !== null) (isSetUp ? trips : setUps).push(current = { sentMs: askedMs, answeredMs: nowMs })
+      if (asked !== null) asked.of.push(current = { sentMs: asked.atMs, answeredMs: nowMs })
       if (current !== null) current.answeredMs = nowMs
-      askedMs = null
+      asked = null
       isSetUp ||= readyForQuery.equals(bytes.subarray(-readyForQuery.length))
     }
   }
