@@ -1,4 +1,4 @@
-/** The HTTP server beside the service, where the settings want one; and what the service tells it. */
+/** What goes on beside the service, where the settings want it: the HTTP server, and telling people. */
 import { Console, Effect, FiberHandle } from "effect"
 import type { Cycle } from "../programs/cycle.ts"
 import { makeObserver, Observer } from "../programs/Observer.ts"
@@ -12,24 +12,42 @@ import { Host } from "./Host.ts"
 export interface Served extends Required<Pick<SuperviseOptions, "hurried" | "resting">> {
   readonly cycle: Cycle
   readonly afterwards: NonNullable<SuperviseOptions<ReplitDb | ExternalDb | SyncConfig>["afterwards"]>
+  readonly proved: Observer["Type"]["proved"]
 }
 
-/** Serves until the scope closes. Says where, unless nothing is served. */
+/** Until the scope closes. Says where it serves, and that somebody is told. */
 export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
-  const { http, live } = yield* SyncConfig
-  if (http === null) {
-    const nobody = { afterwards: () => Effect.void, hurried: Effect.never, resting: () => Effect.void }
-    return { cycle, ...nobody } satisfies Served
+  const { http, notify } = yield* SyncConfig
+  const nothing = () => Effect.void
+  if (http === null && notify === null) {
+    return { cycle, afterwards: nothing, proved: nothing, hurried: Effect.never, resting: nothing } satisfies Served
   }
-  const { version } = yield* Host
   const observer = yield* makeObserver
+  const { hurried, proved, resting, watch } = observer
+  if (notify !== null) {
+    const { makeSend } = yield* Effect.promise(() => import("../services/Notifier.ts"))
+    const { notifying } = yield* Effect.promise(() => import("../programs/notifying.ts"))
+    yield* notifying(observer, makeSend(notify))
+    yield* Console.log(`Notices go to SYNC_NOTIFY_URL, as ${notify.format}.`)
+  }
+  const afterwards = http === null ? nothing : yield* answering(observer, http)
+  return { cycle: watch(cycle), afterwards, proved, hurried, resting } satisfies Served
+})
+
+/** Serves, and returns what looks at both databases after a cycle. */
+const answering = Effect.fnUntraced(function*(
+  observer: Observer["Type"],
+  http: NonNullable<SyncConfig["Type"]["http"]>
+) {
+  const { live } = yield* SyncConfig
+  const { version } = yield* Host
   // A module of its own: no other command needs an HTTP stack.
   const { serve } = yield* Effect.promise(() => import("../http/serve.ts"))
   const url = yield* serve(http, version).pipe(Effect.provideService(Observer, observer))
   yield* Console.log(
     `Dashboard: ${url}${http.token === null ? "" : " (it wants SYNC_HTTP_TOKEN)"}; measures: ${url}metrics`
   )
-  const { hurried, look, resting, watch } = observer
+  const { look } = observer
   const looking = yield* FiberHandle.make()
   // Counting the rows of a big table takes seconds. In live mode the next cycle doesn't wait for it; else connections may be
   // closed after a cycle, and it has to come before that.
@@ -40,6 +58,5 @@ export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
     )
     return Effect.asVoid(FiberHandle.run(looking, told, { onlyIfMissing: true }))
   }
-  const afterwards = live ? beside : look
-  return { cycle: watch(cycle), afterwards, hurried, resting } satisfies Served
+  return live ? beside : look
 })

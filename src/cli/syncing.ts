@@ -62,7 +62,7 @@ export const runService = Effect.gen(function*() {
     maxInterval: schedule === "eco" ? maxInterval : undefined,
     wakes,
     leave: schedule === "eco" ? disconnect : Effect.void,
-    afterwards: (report) => Effect.zipRight(prove(report), served.afterwards(report)),
+    afterwards: (report) => Effect.zipRight(Effect.flatMap(prove(report), served.proved), served.afterwards(report)),
     hurried: served.hurried,
     resting: served.resting
   })

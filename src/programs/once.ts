@@ -10,7 +10,7 @@ import { sayHowLong } from "./underLease.ts"
 /** Runs a cycle, waiting for the lease, and tells what it did. Returns the exit code: 3 when something waits for a person. */
 export const once = Effect.fn("once")(function*<R = never>(
   cycle: Cycle,
-  afterwards: (report: CycleReport) => Effect.Effect<void, never, R> = () => Effect.void
+  afterwards: (report: CycleReport) => Effect.Effect<unknown, never, R> = () => Effect.void
 ) {
   const { retryFor } = yield* SyncConfig
   const report = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(sayHowLong(retryFor))

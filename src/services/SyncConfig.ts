@@ -21,6 +21,7 @@ import {
   type Selection,
   type TableName
 } from "../domain/TableName.ts"
+import { parse as parseWebhook, type Webhook, webhookFormats } from "../domain/Webhook.ts"
 import * as EnvFile from "./EnvFile.ts"
 
 export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncConfig, {
@@ -102,6 +103,11 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
    * `SYNC_HTTP_TOKEN`, which any host needs that others can reach.
    */
   readonly http: HttpAddress | null
+  /**
+   * Whom the service tells what a person should know; null, the default, is nobody. `SYNC_NOTIFY_URL`, and `SYNC_NOTIFY_FORMAT`
+   * where its host doesn't say which form it wants.
+   */
+  readonly notify: Webhook | null
 }>() {
   /** Settings given by a program: what is left out has its default. */
   static readonly layer = (settings: Settings): Layer.Layer<SyncConfig> => Layer.succeed(this, make(settings))
@@ -143,6 +149,7 @@ export interface Settings {
   readonly verifyBudget?: number | null | undefined
   readonly verifyRepair?: boolean | undefined
   readonly http?: HttpAddress | null | undefined
+  readonly notify?: Webhook | null | undefined
 }
 
 const make = (settings: Settings): SyncConfig["Type"] => {
@@ -177,7 +184,8 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     externalSweepEvery: Duration.decode(settings.externalSweepEvery ?? 0),
     verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
     verifyRepair: settings.verifyRepair ?? false,
-    http: settings.http ?? null
+    http: settings.http ?? null,
+    notify: settings.notify ?? null
   }
 }
 
@@ -235,7 +243,11 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
       port: env.get("SYNC_HTTP_PORT"),
       host: env.get("SYNC_HTTP_HOST"),
       token: env.get("SYNC_HTTP_TOKEN")
-    })
+    }),
+    notify: Either.flatMap(
+      optional(env, "SYNC_NOTIFY_FORMAT", oneOf(...webhookFormats)),
+      (format) => parseWebhook({ url: env.get("SYNC_NOTIFY_URL"), format, plain: allowsPlain(env) })
+    )
   }, { mode: "validate" }).pipe(
     Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
   )
@@ -272,7 +284,9 @@ const variables = [
   "SYNC_VERIFY_REPAIR",
   "SYNC_HTTP_PORT",
   "SYNC_HTTP_HOST",
-  "SYNC_HTTP_TOKEN"
+  "SYNC_HTTP_TOKEN",
+  "SYNC_NOTIFY_URL",
+  "SYNC_NOTIFY_FORMAT"
 ] as const
 type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>
@@ -322,11 +336,13 @@ const url = Effect.fnUntraced(function*(env: Environment, side: Side) {
     Either.flatMap(parseUrl(side, text), requireDirect),
     (problem) => `${problem.message}.`
   )
-  // Said once that it can't be read, which leaves TLS required.
-  const plain = Either.getOrElse(optional(env, "SYNC_ALLOW_PLAINTEXT", yesOrNo), () => false) ?? false
-  if (!plain) yield* Effect.mapError(requireTls(target), (problem) => `${problem.message}.`)
+  if (!allowsPlain(env)) yield* Effect.mapError(requireTls(target), (problem) => `${problem.message}.`)
   return yield* withAuthorities(target)
 })
+
+/** Said once that it can't be read, which leaves TLS required. */
+const allowsPlain = (env: Environment): boolean =>
+  Either.getOrElse(optional(env, "SYNC_ALLOW_PLAINTEXT", yesOrNo), () => false) ?? false
 
 const urlMissing: Readonly<Record<Side, string>> = {
   replit:

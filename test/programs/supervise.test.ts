@@ -22,6 +22,7 @@ const idle: CycleReport = {
   quarantined: 0,
   warnings: [],
   cutShort: [],
+  folded: [],
   setUp: [],
   ready: []
 }
