@@ -1,5 +1,5 @@
-/** What goes on beside the service, where the settings want it: the HTTP server, and telling people. */
-import { Console, Effect, FiberHandle } from "effect"
+/** What goes on beside the service, where the settings want it: the HTTP server, telling people, exporting. */
+import { Console, Effect, Either, FiberHandle } from "effect"
 import type { Cycle } from "../programs/cycle.ts"
 import { makeObserver, Observer } from "../programs/Observer.ts"
 import type { SuperviseOptions } from "../programs/supervise.ts"
@@ -17,9 +17,11 @@ export interface Served extends Required<Pick<SuperviseOptions, "hurried" | "res
 
 /** Until the scope closes. Says where it serves, and that somebody is told. */
 export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
-  const { http, notify } = yield* SyncConfig
+  const { http, live, notify, telemetry } = yield* SyncConfig
+  const { version } = yield* Host
   const nothing = () => Effect.void
-  if (http === null && notify === null) {
+  const exports = Either.getOrElse(telemetry, () => null) !== null
+  if (http === null && notify === null && !exports) {
     return { cycle, afterwards: nothing, proved: nothing, hurried: Effect.never, resting: nothing } satisfies Served
   }
   const observer = yield* makeObserver
@@ -30,24 +32,27 @@ export const serving = Effect.fn("serving")(function*(cycle: Cycle) {
     yield* notifying(observer, makeSend(notify))
     yield* Console.log(`Notices go to SYNC_NOTIFY_URL, as ${notify.format}.`)
   }
-  const afterwards = http === null ? nothing : yield* answering(observer, http)
+  if (exports) {
+    const { gauging } = yield* Effect.promise(() => import("./gauging.ts"))
+    yield* gauging(observer, version)
+  }
+  if (http !== null) {
+    // A module of its own: no other command needs an HTTP stack. What is asked here is no part of a cycle's trace.
+    const { serve } = yield* Effect.promise(() => import("../http/serve.ts"))
+    const url = yield* serve(http, version).pipe(
+      Effect.provideService(Observer, observer),
+      Effect.withTracerEnabled(false)
+    )
+    yield* Console.log(
+      `Dashboard: ${url}${http.token === null ? "" : " (it wants SYNC_HTTP_TOKEN)"}; measures: ${url}metrics`
+    )
+  }
+  const afterwards = http !== null || exports ? yield* looking(observer, live) : nothing
   return { cycle: watch(cycle), afterwards, proved, hurried, resting } satisfies Served
 })
 
-/** Serves, and returns what looks at both databases after a cycle. */
-const answering = Effect.fnUntraced(function*(
-  observer: Observer["Type"],
-  http: NonNullable<SyncConfig["Type"]["http"]>
-) {
-  const { live } = yield* SyncConfig
-  const { version } = yield* Host
-  // A module of its own: no other command needs an HTTP stack.
-  const { serve } = yield* Effect.promise(() => import("../http/serve.ts"))
-  const url = yield* serve(http, version).pipe(Effect.provideService(Observer, observer))
-  yield* Console.log(
-    `Dashboard: ${url}${http.token === null ? "" : " (it wants SYNC_HTTP_TOKEN)"}; measures: ${url}metrics`
-  )
-  const { look } = observer
+/** What looks at both databases after a cycle. */
+const looking = Effect.fnUntraced(function*({ look }: Observer["Type"], live: boolean) {
   const looking = yield* FiberHandle.make()
   // Counting the rows of a big table takes seconds. In live mode the next cycle doesn't wait for it; else connections may be
   // closed after a cycle, and it has to come before that.

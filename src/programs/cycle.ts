@@ -90,8 +90,10 @@ export const makeCycle = Effect.gen(function*() {
         within(cycleMax),
         Effect.tapError((error) => noteFailure(startedMs, tally, error))
       )
+      yield* Effect.annotateCurrentSpan("vaivem.outcome", done.outcome)
       return { ...done, durationMs: (yield* Clock.currentTimeMillis) - startedMs }
-    }).pipe(Effect.withSpan("cycle"))
+      // A trace of its own: the service's would never end.
+    }).pipe(Effect.withSpan("cycle", { root: true }))
   return cycle
 })
 

@@ -52,7 +52,7 @@ export interface Proved {
 export const makeProver = Effect.map(
   Ref.make(-Infinity),
   (notBeforeMs) =>
-    Effect.fn("prove")(function*(report: CycleReport) {
+    Effect.fn("prove", { root: true })(function*(report: CycleReport) {
       const { verifyBudget } = yield* SyncConfig
       const nowMs = yield* Clock.currentTimeMillis
       if (

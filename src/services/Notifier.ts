@@ -43,8 +43,8 @@ export const makeSend = ({ format, url }: Webhook): Send => (notice) =>
 
 const isPassing = (status: number): boolean => status === 408 || status === 429 || status >= 500
 
-/** The innermost code: what surrounds it says the URL. */
-const codeOf = (error: unknown): string => {
+/** The innermost code of a network error: what surrounds it says the URL. */
+export const codeOf = (error: unknown): string => {
   let found = "no connection"
   for (let at: unknown = error, depth = 0; typeof at === "object" && at !== null && depth < 5; depth++) {
     if ("code" in at && typeof at.code === "string") found = at.code

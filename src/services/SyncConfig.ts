@@ -21,6 +21,7 @@ import {
   type Selection,
   type TableName
 } from "../domain/TableName.ts"
+import { parse as parseTelemetry, type Telemetry } from "../domain/Telemetry.ts"
 import { parse as parseWebhook, type Webhook, webhookFormats } from "../domain/Webhook.ts"
 import * as EnvFile from "./EnvFile.ts"
 
@@ -108,6 +109,11 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
    * where its host doesn't say which form it wants.
    */
   readonly notify: Webhook | null
+  /**
+   * Where traces and metrics go; null, the default, is nowhere, and so is a problem: other programs read these variables, too.
+   * `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_PROTOCOL`, `OTEL_SERVICE_NAME`.
+   */
+  readonly telemetry: Either.Either<Telemetry | null, string>
 }>() {
   /** Settings given by a program: what is left out has its default. */
   static readonly layer = (settings: Settings): Layer.Layer<SyncConfig> => Layer.succeed(this, make(settings))
@@ -150,6 +156,7 @@ export interface Settings {
   readonly verifyRepair?: boolean | undefined
   readonly http?: HttpAddress | null | undefined
   readonly notify?: Webhook | null | undefined
+  readonly telemetry?: SyncConfig["Type"]["telemetry"] | undefined
 }
 
 const make = (settings: Settings): SyncConfig["Type"] => {
@@ -185,7 +192,8 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
     verifyRepair: settings.verifyRepair ?? false,
     http: settings.http ?? null,
-    notify: settings.notify ?? null
+    notify: settings.notify ?? null,
+    telemetry: settings.telemetry ?? Either.right(null)
   }
 }
 
@@ -251,7 +259,13 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
   }, { mode: "validate" }).pipe(
     Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
   )
-  return { ...settings, tables: known?.names, schemas: known?.schemas }
+  const telemetry = parseTelemetry({
+    endpoint: env.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+    headers: env.get("OTEL_EXPORTER_OTLP_HEADERS"),
+    protocol: env.get("OTEL_EXPORTER_OTLP_PROTOCOL"),
+    serviceName: env.get("OTEL_SERVICE_NAME")
+  })
+  return { ...settings, tables: known?.names, schemas: known?.schemas, telemetry }
 })
 
 const variables = [
@@ -286,7 +300,11 @@ const variables = [
   "SYNC_HTTP_HOST",
   "SYNC_HTTP_TOKEN",
   "SYNC_NOTIFY_URL",
-  "SYNC_NOTIFY_FORMAT"
+  "SYNC_NOTIFY_FORMAT",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_HEADERS",
+  "OTEL_EXPORTER_OTLP_PROTOCOL",
+  "OTEL_SERVICE_NAME"
 ] as const
 type Name = typeof variables[number]
 type Environment = ReadonlyMap<Name, string>
