@@ -263,7 +263,9 @@ const tellFolded = (side: Side, tally: Ref.Ref<Tally>) => ({ folded }: Answer) =
     list(folded.folded.map(display))
   }, capture kept the newest change of each row and dropped older ones. Rows arrive as they are now.`
   return Effect.zipRight(
-    Effect.logWarning(text),
+    Effect.logWarning("Queue folded").pipe(
+      Effect.annotateLogs({ side, tables: folded.folded.map(display).join(", "), reason: text })
+    ),
     Ref.update(tally, (now) => ({ ...now, folded: [...now.folded, text] }))
   )
 }

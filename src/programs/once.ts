@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { waits } from "../domain/Summary.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
-import { announce, warningsOf } from "./announce.ts"
+import { announce, setUpWarning, warn, warningsOf } from "./announce.ts"
 import type { Cycle, CycleReport } from "./cycle.ts"
 import { leftBehind } from "./leftBehind.ts"
 import { sayHowLong } from "./underLease.ts"
@@ -14,7 +14,7 @@ export const once = Effect.fn("once")(function*<R = never>(
 ) {
   const { retryFor } = yield* SyncConfig
   const report = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(sayHowLong(retryFor))
-  for (const warning of [...warningsOf(report), ...(yield* leftBehind)]) yield* Effect.logWarning(warning)
+  yield* Effect.forEach([...warningsOf(report), ...(yield* leftBehind).map(setUpWarning)], warn, { discard: true })
   yield* announce(report)
   yield* afterwards(report)
   return waits(report).length > 0 ? 3 as const : 0 as const

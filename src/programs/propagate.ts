@@ -351,7 +351,14 @@ const once = (
       const tookMs = (yield* Clock.currentTimeMillis) - startedMs - waitedMs
       yield* Effect.annotateCurrentSpan({ "vaivem.rows": rows, "vaivem.bytes": applied.bytes })
       yield* Effect.logDebug("Moved a batch").pipe(
-        Effect.annotateLogs({ from: route.from.side, rows, bytes: applied.bytes, tookMs, waitedMs })
+        Effect.annotateLogs({
+          table: display(route.table.name),
+          from: route.from.side,
+          rows,
+          bytes: applied.bytes,
+          tookMs,
+          waitedMs
+        })
       )
       return { _tag: "Moved", rows, at, more, applied, tookMs } satisfies BatchResult as BatchResult
     }))

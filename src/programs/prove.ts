@@ -257,7 +257,7 @@ const kindOf = ({ external, replit }: { readonly external: string | null; readon
 /** Says it, and has it mended if that is wanted. */
 const tell = Effect.fn("tell")(function*(table: SyncedTable, found: ReadonlyArray<Difference>) {
   if (found.length === 0) return
-  yield* say(`Of ${display(table.name)} ${differing(found.length)} on the two sides`)
+  yield* say(table, found.length, `Of ${display(table.name)} ${differing(found.length)} on the two sides`)
   if (!(yield* SyncConfig).verifyRepair) return
   // On one side only, where the row is on one side only.
   yield* onBoth((database) =>
@@ -270,18 +270,18 @@ const tell = Effect.fn("tell")(function*(table: SyncedTable, found: ReadonlyArra
 
 /** The same of rows whose keys nobody asked for: all of the table is compared, to mark them. */
 const tellSurplus = Effect.fn("tellSurplus")(function*(table: SyncedTable, rows: number) {
-  yield* say(`External has about ${amount(rows, "row")} of ${display(table.name)} that Replit lacks`)
+  yield* say(table, rows, `External has about ${amount(rows, "row")} of ${display(table.name)} that Replit lacks`)
   if ((yield* SyncConfig).verifyRepair) yield* reconcile(table, { mark: true, sampleMax: 0 })
 })
 
-const say = Effect.fn("say")(function*(what: string) {
-  yield* Effect.logError(
-    `${what} although no change is on its way: something wrote past the triggers. ${
-      (yield* SyncConfig).verifyRepair
-        ? "The next cycle makes them equal by the conflict rule (SYNC_VERIFY_REPAIR)."
-        : "`verify` names them, `verify --repair` makes them equal by the conflict rule."
-    }`
-  )
+const say = Effect.fn("say")(function*(table: SyncedTable, rows: number, what: string) {
+  const { verifyRepair } = yield* SyncConfig
+  const reason = `${what} although no change is on its way: something wrote past the triggers. ${
+    verifyRepair
+      ? "The next cycle makes them equal by the conflict rule (SYNC_VERIFY_REPAIR)."
+      : "`verify` names them, `verify --repair` makes them equal by the conflict rule."
+  }`
+  yield* Effect.logError("Difference found").pipe(Effect.annotateLogs({ table: display(table.name), rows, reason }))
 })
 
 /** A stretch should take a quarter of a second: other copies' cycles wait as long as a turn. */
