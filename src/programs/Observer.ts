@@ -60,7 +60,9 @@ export interface Observed {
   readonly paused: ReadonlyArray<Paused>
   /** Keys in quarantine on both sides, likewise. */
   readonly quarantined: number
-  /** Tables that were captured before, and that it had to compare again. */
+  /** Tables that were set up, as it left them. */
+  readonly ready: ReadonlySet<string>
+  /** Tables that were set up before it, and that it had to compare again. */
   readonly capturedAnew: ReadonlyArray<string>
   /** Sentences about queues that were folded before it. */
   readonly folded: ReadonlyArray<string>
@@ -103,6 +105,7 @@ export const nothingObserved: Observed = {
   movedAtMs: new Map(),
   paused: [],
   quarantined: 0,
+  ready: new Set(),
   capturedAnew: [],
   folded: [],
   differing: new Map(),
@@ -198,16 +201,18 @@ const afterCycle = (before: Observed, ended: EndedCycle, exit: Exit.Exit<CycleRe
         ...before.movedAtMs,
         ...exit.value.movedTables.map((table) => [table, ended.endedMs] as const)
       ]),
-      ...(isElsewhere(ended) ? {} : waitingIn(exit.value))
+      ...(isElsewhere(ended) ? {} : waitingIn(exit.value, before))
     }
 }
 
-const waitingIn = ({ folded, paused, quarantined, setUp }: CycleReport) => ({
+const waitingIn = ({ folded, paused, quarantined, ready, setUp }: CycleReport, before: Observed) => ({
   paused,
   quarantined,
   folded,
+  ready: new Set(ready.map(({ name }) => display(name))),
+  // A table whose capture is gone on one side is forgotten there, so that its set-up takes this for a first contact.
   capturedAnew: setUp
-    .filter(({ isFirstContact, reconciled }) => reconciled !== null && !isFirstContact)
+    .filter(({ reconciled, table }) => reconciled !== null && before.ready.has(display(table.name)))
     .map(({ table }) => display(table.name))
 })
 

@@ -24,7 +24,7 @@ const pairWithRows = Effect.gen(function*() {
 })
 
 describe("the service with a webhook and a collector", () => {
-  it.scopedLive("tells of quarantine, and sends traces of cycles down to their statements", () =>
+  it.scopedLive("tells of quarantine and of capture that is gone, and sends traces of cycles down to their statements", () =>
     Effect.gen(function*() {
       const urls = yield* pairWithRows
       const hook = yield* webServer()
@@ -48,6 +48,8 @@ describe("the service with a webhook and a collector", () => {
       assert.include(JSON.parse(told!.body), { source: "vaivem", event: "quarantine" })
       yield* query(urls.replit, "insert into perfis values ('eva', null, now())")
       yield* program.says(/Replit → external: 1 inserted/)
+      yield* query(urls.external, "alter table perfis disable trigger user")
+      yield* hook.comes(({ body }) => JSON.parse(body).event === "capture")
       yield* program.signal("SIGTERM")
       const { code, err, out } = yield* program.ended
       assert.strictEqual(code, 0)
@@ -75,7 +77,8 @@ describe("the service with a webhook and a collector", () => {
         assert.isTrue(metrics.has(name), name)
       }
       assert.strictEqual(collector.received[0]!.headers.authorization, "Bearer segredo-da-telemetria")
-      assert.notInclude([told!.body, ...collector.received.map(({ body }) => body)].join(), "segredo")
+      assert.lengthOf(hook.received, 2)
+      assert.notInclude([...hook.received, ...collector.received].map(({ body }) => body).join(), "segredo")
       assert.notInclude(out + err, "segredo")
     }))
 
