@@ -120,6 +120,19 @@ describe("effects", () => {
   })
 })
 
+describe("log events", () => {
+  it("have names that are always the same: what varies is an annotation", () => {
+    none(
+      findings(
+        sources,
+        (node) =>
+          ts.isCallExpression(node) && /^Effect\.log[A-Z]\w+$/.test(node.expression.getText()) &&
+          node.arguments[0] !== undefined && ts.isTemplateExpression(node.arguments[0])
+      )
+    )
+  })
+})
+
 describe("names", () => {
   it("of tags are unique, for two tags of one name are one service", () => {
     const ids = sources.flatMap(({ nodes }) =>

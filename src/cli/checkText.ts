@@ -18,7 +18,10 @@ export const checkText = (checked: Check): string => {
     ]),
     ...pairLines(checked.pair),
     "",
-    checked.bill
+    checked.bill,
+    "",
+    "Notices",
+    ...findings(checked.notify, "  ")
   ]
   return [...lines, "", verdict(checked)].join("\n")
 }
@@ -56,7 +59,7 @@ const findings = ({ notes, problems }: Findings, indent: string): ReadonlyArray<
 ]
 
 const verdict = (checked: Check): string => {
-  const all = [checked.pair, ...checked.tables, ...sides.map((side) => checked.sides[side])]
+  const all = [checked.pair, checked.notify, ...checked.tables, ...sides.map((side) => checked.sides[side])]
   const problems = all.reduce((sum, found) => sum + found.problems.length, 0)
   const unreached = sides.filter((side) => checked.sides[side].server === null).map(label)
   if (unreached.length > 0) return `Could not be asked: ${unreached.join(", ")}.`

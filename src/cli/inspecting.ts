@@ -2,11 +2,12 @@
 import { Command, Options } from "@effect/cli"
 import { Console, Effect } from "effect"
 import { ActionNeeded } from "../domain/SyncError.ts"
-import { check, checkExitCode } from "../programs/check.ts"
+import { check, checkExitCode, type Findings } from "../programs/check.ts"
 import { makeCycle } from "../programs/cycle.ts"
 import { plan, planExitCode } from "../programs/plan.ts"
 import { status } from "../programs/status.ts"
 import { verify, verifyExitCode } from "../programs/verify.ts"
+import { SyncConfig } from "../services/SyncConfig.ts"
 import { checkText } from "./checkText.ts"
 import { endWith } from "./Ended.ts"
 import { live, liveReadOnly } from "./live.ts"
@@ -18,9 +19,14 @@ import { verifyText } from "./verifyText.ts"
 const print = <A>(asJson: boolean, value: A, text: (value: A) => string) =>
   Console.log(asJson ? JSON.stringify(value) : text(value))
 
-export const checkCommand = Command.make("check", { json }, (options) =>
+const notify = Options.boolean("notify").pipe(
+  Options.withDescription("Send a test message to SYNC_NOTIFY_URL, and say whether it arrived.")
+)
+
+export const checkCommand = Command.make("check", { json, notify }, (options) =>
   Effect.gen(function*() {
-    const checked = yield* check
+    const found = yield* check
+    const checked = options.notify ? { ...found, notify: yield* sendTest } : found
     yield* print(options.json, checked, checkText)
     yield* endWith(checkExitCode(checked))
   })).pipe(
@@ -29,6 +35,24 @@ export const checkCommand = Command.make("check", { json }, (options) =>
     ),
     Command.provide(live)
   )
+
+/** One try: whoever waits for it can say it again. */
+const sendTest = Effect.gen(function*() {
+  const { notify } = yield* SyncConfig
+  const problem = (text: string): Findings => ({ problems: [text], notes: [] })
+  if (notify === null) return problem("No test message was sent: SYNC_NOTIFY_URL is not set.")
+  const { makeSend } = yield* Effect.promise(() => import("../services/Notifier.ts"))
+  return yield* Effect.match(
+    makeSend(notify)({ event: "test", table: null, text: "This is a test, sent by `check`." }),
+    {
+      onFailure: ({ reason }) => problem(`The test message to SYNC_NOTIFY_URL was not accepted: ${reason}.`),
+      onSuccess: (): Findings => ({
+        problems: [],
+        notes: [`SYNC_NOTIFY_URL accepted a test message, as ${notify.format}.`]
+      })
+    }
+  )
+})
 
 const readOnly = Options.boolean("read-only").pipe(
   Options.withDescription("With roles that may only read: that they could not set anything up is no problem then.")

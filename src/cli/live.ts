@@ -1,5 +1,5 @@
 /** What a command runs on: settings, log and both databases. Made after parsing, so that `--help` needs none of it. */
-import { Effect, Layer, Logger } from "effect"
+import { Effect, Either, Layer, Logger } from "effect"
 import type { SessionOptions } from "../services/pg/PgSession.ts"
 import * as PgDatabase from "../services/PgDatabase.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
@@ -22,8 +22,22 @@ export const logger = (format: SyncConfig["Type"]["logFormat"]) =>
     )
   }))
 
+/** Loaded where there is a collector: nobody else needs an exporter. */
+const exporter = Layer.unwrapEffect(Effect.gen(function*() {
+  const { telemetry } = yield* SyncConfig
+  const { version } = yield* Host
+  if (Either.isLeft(telemetry)) {
+    yield* Effect.logWarning("Nothing is exported").pipe(Effect.annotateLogs({ reason: telemetry.left }))
+    return Layer.empty
+  }
+  if (telemetry.right === null) return Layer.empty
+  const { layer } = yield* Effect.promise(() => import("../services/Exporter.ts"))
+  return layer(telemetry.right, version)
+}))
+
 const make = (options: SessionOptions) =>
   PgDatabase.layer(options).pipe(
+    Layer.provideMerge(exporter),
     Layer.provideMerge(Layer.unwrapEffect(Effect.map(SyncConfig, ({ logFormat }) => logger(logFormat)))),
     Layer.provideMerge(SyncConfig.layerFromEnv())
   )

@@ -5,7 +5,7 @@ import { amount, count, duration, list } from "../domain/Quantity.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
-import { contactLines } from "../programs/announce.ts"
+import { contactLines, setUpWarning, waitingWarning, warn } from "../programs/announce.ts"
 import type { Clearing, Missing } from "../programs/clearMissing.ts"
 import { totalOf } from "../programs/clearMissing.ts"
 import { makeCycle } from "../programs/cycle.ts"
@@ -62,7 +62,7 @@ export const runService = Effect.gen(function*() {
     maxInterval: schedule === "eco" ? maxInterval : undefined,
     wakes,
     leave: schedule === "eco" ? disconnect : Effect.void,
-    afterwards: (report) => Effect.zipRight(prove(report), served.afterwards(report)),
+    afterwards: (report) => Effect.zipRight(Effect.flatMap(prove(report), served.proved), served.afterwards(report)),
     hurried: served.hurried,
     resting: served.resting
   })
@@ -115,8 +115,9 @@ export const setupCommand = Command.make(
         const ids = options.splitIds ? yield* splitIds(tables) : null
         return { done, ids, warnings: [...done.warnings, ...(ids?.warnings ?? (yield* idWarnings(tables)))] }
       }))
-      for (const warning of warnings) yield* Effect.logWarning(warning)
-      for (const { problem } of done.paused) yield* Effect.logWarning(problem)
+      yield* Effect.forEach([...warnings.map(setUpWarning), ...done.paused.map(waitingWarning)], warn, {
+        discard: true
+      })
       const isChosen = prefer !== "newest" || missing !== "copy"
       yield* Console.log([setUpText(done, isChosen), ...(ids === null ? [] : splitText(ids))].join("\n"))
       const waits = done.paused.length > 0 || (ids?.columns ?? []).some(({ outcome }) => outcome === "impossible")

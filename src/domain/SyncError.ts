@@ -119,3 +119,7 @@ export const retryable = (error: SyncError): "now" | "later" | "never" => {
       return "never"
   }
 }
+
+/** Only a person can lift it: trying again by itself helps nothing, or not for hours. */
+export const needsPerson = (error: SyncError): boolean =>
+  retryable(error) === "never" || error._tag === "Unavailable" && error.slow

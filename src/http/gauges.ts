@@ -69,6 +69,11 @@ export const gauges = ({ nowMs, observed, traffic, version }: Known): ReadonlyAr
     )
   ),
   gauge(
+    "vaivem_differing_rows",
+    "Rows that the rolling proof found different although nothing was on its way, until a round of it finds none.",
+    [...observed.differing].map(([table, value]) => ({ labels: { table }, value }))
+  ),
+  gauge(
     "vaivem_table_waits",
     "1 for a table that waits for a person: held by the brake, or paused because it doesn't fit.",
     [...new Map(observed.paused.map((paused) => [paused.table, paused])).values()].map(({ held, table }) => ({

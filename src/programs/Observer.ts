@@ -7,7 +7,8 @@
 import { Cause, Clock, Context, Effect, Exit, Option, Queue, Ref, type Stream, SubscriptionRef } from "effect"
 import type { Side } from "../domain/Side.ts"
 import { isElsewhere } from "../domain/Summary.ts"
-import type { SyncError } from "../domain/SyncError.ts"
+import { needsPerson, type SyncError } from "../domain/SyncError.ts"
+import { display } from "../domain/TableName.ts"
 import type { Hello, Moved } from "../services/Database.ts"
 import type { ExternalDb } from "../services/ExternalDb.ts"
 import type { ReplitDb } from "../services/ReplitDb.ts"
@@ -16,6 +17,7 @@ import type { Cycle, CycleReport } from "./cycle.ts"
 import { onBoth } from "./databases.ts"
 import { countCycle } from "./measures.ts"
 import type { Paused } from "./pass.ts"
+import type { Proved } from "./prove.ts"
 import { type Status, status } from "./status.ts"
 
 export class Observer extends Context.Tag("vaivem/programs/Observer")<Observer, {
@@ -25,6 +27,8 @@ export class Observer extends Context.Tag("vaivem/programs/Observer")<Observer, 
   readonly resting: (untilMs: number) => Effect.Effect<void>
   /** For `supervise`, after a cycle that got through: looks at both databases, if that is worth it. */
   readonly look: (report: CycleReport) => Effect.Effect<void, never, ReplitDb | ExternalDb | SyncConfig>
+  /** What a turn of the rolling proof found. */
+  readonly proved: (found: ReadonlyArray<Proved>) => Effect.Effect<void>
   /** Somebody wants the next cycle now; once, however often it is said. */
   readonly hurry: Effect.Effect<void>
   /** For `supervise`: returns when somebody said so, at once if that was before. */
@@ -47,13 +51,23 @@ export interface Observed {
   /** Cycles that failed since then. */
   readonly failures: number
   /** Why the last cycle failed, and the side that refused, where it is known; null when it didn't. */
-  readonly error: { readonly message: string; readonly side: Side | null } | null
+  readonly error: { readonly message: string; readonly side: Side | null; readonly needsPerson: boolean } | null
   /** Cycles that moved something or failed, at most `recentMax`, the newest last. */
   readonly recent: ReadonlyArray<EndedCycle>
   /** When a cycle of this process that moved something of a table ended. */
   readonly movedAtMs: ReadonlyMap<string, number>
   /** Tables that wait for a person, as the last cycle that got through left them. */
   readonly paused: ReadonlyArray<Paused>
+  /** Keys in quarantine on both sides, likewise. */
+  readonly quarantined: number
+  /** Tables that were set up, as it left them. */
+  readonly ready: ReadonlySet<string>
+  /** Tables that were set up before it, and that it had to compare again. */
+  readonly capturedAnew: ReadonlyArray<string>
+  /** Sentences about queues that were folded before it. */
+  readonly folded: ReadonlyArray<string>
+  /** Rows that the rolling proof found different, by table, since a round of it found none. */
+  readonly differing: ReadonlyMap<string, number>
   /** What was seen after some cycle; null before the first. */
   readonly look: Look | null
 }
@@ -90,6 +104,11 @@ export const nothingObserved: Observed = {
   recent: [],
   movedAtMs: new Map(),
   paused: [],
+  quarantined: 0,
+  ready: new Set(),
+  capturedAnew: [],
+  folded: [],
+  differing: new Map(),
   look: null
 }
 
@@ -143,6 +162,10 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
   return {
     watch,
     look,
+    proved: (found) =>
+      found.length === 0
+        ? Effect.void
+        : SubscriptionRef.update(observed, (before) => ({ ...before, differing: differingAfter(before, found) })),
     resting: (untilMs) => SubscriptionRef.update(observed, (before) => ({ ...before, nextMs: untilMs })),
     hurry: Effect.asVoid(Queue.offer(wanted, undefined)),
     hurried: Queue.take(wanted),
@@ -178,8 +201,28 @@ const afterCycle = (before: Observed, ended: EndedCycle, exit: Exit.Exit<CycleRe
         ...before.movedAtMs,
         ...exit.value.movedTables.map((table) => [table, ended.endedMs] as const)
       ]),
-      paused: isElsewhere(ended) ? before.paused : exit.value.paused
+      ...(isElsewhere(ended) ? {} : waitingIn(exit.value, before))
     }
+}
+
+const waitingIn = ({ folded, paused, quarantined, ready, setUp }: CycleReport, before: Observed) => ({
+  paused,
+  quarantined,
+  folded,
+  ready: new Set(ready.map(({ name }) => display(name))),
+  // A table whose capture is gone on one side is forgotten there, so that its set-up takes this for a first contact.
+  capturedAnew: setUp
+    .filter(({ reconciled, table }) => reconciled !== null && before.ready.has(display(table.name)))
+    .map(({ table }) => display(table.name))
+})
+
+const differingAfter = ({ differing }: Observed, found: ReadonlyArray<Proved>): Observed["differing"] => {
+  const after = new Map(differing)
+  for (const { found: more, open, table } of found) {
+    if (more > 0) after.set(table, (after.get(table) ?? 0) + more)
+    else if (open === 0) after.delete(table)
+  }
+  return after
 }
 
 /** As in `vaivem.runs`. */
@@ -192,8 +235,12 @@ const waits = (exit: Exit.Exit<CycleReport, SyncError>): boolean =>
 /** A defect's own words may hold anything: they are in the log. */
 const errorOf = (cause: Cause.Cause<SyncError>): NonNullable<Observed["error"]> =>
   Option.match(Cause.failureOption(cause), {
-    onNone: () => ({ message: "A defect of vaivem ended the cycle: see the log.", side: null }),
-    onSome: (error) => ({ message: error.message, side: "side" in error ? error.side ?? null : null })
+    onNone: () => ({ message: "A defect of vaivem ended the cycle: see the log.", side: null, needsPerson: false }),
+    onSome: (error) => ({
+      message: error.message,
+      side: "side" in error ? error.side ?? null : null,
+      needsPerson: needsPerson(error)
+    })
   })
 
 const nothingMoved: Moved = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }

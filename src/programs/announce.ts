@@ -5,6 +5,7 @@ import { label } from "../domain/Side.ts"
 import { firstContactLine, summaryLine } from "../domain/Summary.ts"
 import { display } from "../domain/TableName.ts"
 import type { CycleReport } from "./cycle.ts"
+import type { Paused } from "./pass.ts"
 import type { ReadyTable } from "./setup.ts"
 
 /** First contacts, a line a table; then the summary, in one line. */
@@ -13,14 +14,37 @@ export const announce = Effect.fn("announce")(function*(report: CycleReport, sta
   yield* Console.log(stamp + summaryLine(report))
 })
 
-/** What of a report is worth a warning, a sentence each. */
-export const warningsOf = (report: CycleReport): ReadonlyArray<string> => [
-  ...report.warnings,
-  ...report.paused.map(({ problem }) => problem),
-  ...report.cutShort,
-  ...(report.quarantined === 0
-    ? []
-    : [`${amount(report.quarantined, "row")} in quarantine: see \`quarantine list\`.`])
+/** What a person should look at, as an event of the log. */
+export interface Warning {
+  /** Always the same for the same thing. */
+  readonly event: string
+  /** A sentence. */
+  readonly reason: string
+  readonly fields?: Readonly<Record<string, string | number>>
+}
+
+export const warn = ({ event, fields = {}, reason }: Warning): Effect.Effect<void> =>
+  Effect.logWarning(event).pipe(Effect.annotateLogs({ ...fields, reason }))
+
+/** What setting up, or a table that is left behind, has to say. */
+export const setUpWarning = (reason: string): Warning => ({ event: "Set-up warning", reason })
+
+export const waitingWarning = ({ held, problem, table }: Paused): Warning => ({
+  event: held === true ? "Table held" : "Table paused",
+  fields: { table },
+  reason: problem
+})
+
+/** What of a report is worth a warning. */
+export const warningsOf = ({ cutShort, paused, quarantined, warnings }: CycleReport): ReadonlyArray<Warning> => [
+  ...warnings.map(setUpWarning),
+  ...paused.map(waitingWarning),
+  ...cutShort.map((reason) => ({ event: "Pass cut short", reason })),
+  ...(quarantined === 0 ? [] : [{
+    event: "Rows in quarantine",
+    fields: { rows: quarantined },
+    reason: `${amount(quarantined, "row")} in quarantine: see \`quarantine list\`.`
+  }])
 ]
 
 /** What setting a table up found. */

@@ -29,6 +29,8 @@ export interface Check {
   readonly pair: Findings
   /** What the schedule will cost, and what eco would. */
   readonly bill: string
+  /** Whether a running service tells people what they should know. */
+  readonly notify: Findings
 }
 
 /** Problems keep the service from working as it should; notes are worth knowing. Sentences, with the cure. */
@@ -67,23 +69,34 @@ export const check = Effect.gen(function*() {
   }
   if (Either.isLeft(seen.replit) || Either.isLeft(seen.external)) {
     const reached = sides.flatMap((side) => Either.match(seen[side], { onLeft: () => [], onRight: (it) => [it] }))
-    return { sides: found, tables: reached.flatMap(alone), pair: nothingFound, bill: planned(config) } satisfies Check
+    const tables = reached.flatMap(alone)
+    return { sides: found, tables, pair: nothingFound, bill: planned(config), notify: told(config) } satisfies Check
   }
   const both = { replit: seen.replit.right, external: seen.external.right }
   return {
     sides: found,
     tables: yield* tablesOf(both, names),
     pair: { problems: yield* pairProblems(both), notes: [...notes, ...modeNotes(config), ...clockNotes(both, config)] },
-    bill: planned(config)
+    bill: planned(config),
+    notify: told(config)
   } satisfies Check
 }).pipe(Effect.withSpan("check"))
 
 /** 1 when a side can't be reached, 3 when there is a problem, else 0. */
 export const checkExitCode = (checked: Check): 0 | 1 | 3 => {
   if (sides.some((side) => checked.sides[side].server === null)) return 1
-  const all = [checked.pair, ...checked.tables, ...sides.map((side) => checked.sides[side])]
+  const all = [checked.pair, checked.notify, ...checked.tables, ...sides.map((side) => checked.sides[side])]
   return all.some(({ problems }) => problems.length > 0) ? 3 : 0
 }
+
+const told = ({ notify }: SyncConfig["Type"]): Findings => ({
+  problems: [],
+  notes: [
+    notify === null
+      ? "SYNC_NOTIFY_URL is not set: nobody is told when the service fails or waits for a person."
+      : `A running service tells SYNC_NOTIFY_URL, as ${notify.format}, what a person should know.`
+  ]
+})
 
 /** What one side says about itself. */
 interface Seen {

@@ -8,7 +8,7 @@ import type { Side } from "../domain/Side.ts"
 import { label, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
-import { ActionNeeded, LeaseTaken, retryable, WorldRefused } from "../domain/SyncError.ts"
+import { ActionNeeded, LeaseTaken, needsPerson, WorldRefused } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
 import { isRenewalDone, noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
 import type { Answer, Lease, Moved } from "../services/Database.ts"
@@ -61,6 +61,8 @@ export interface CycleReport {
   /** Told once per process: columns that don't travel and the like. */
   readonly warnings: ReadonlyArray<string>
   readonly cutShort: ReadonlyArray<string>
+  /** Queues that were folded since the last cycle, because nobody read them: sentences. */
+  readonly folded: ReadonlyArray<string>
   /** Tables set up or reconciled by this cycle. */
   readonly setUp: ReadonlyArray<ReadyTable>
   /** All tables that are set up. */
@@ -88,8 +90,10 @@ export const makeCycle = Effect.gen(function*() {
         within(cycleMax),
         Effect.tapError((error) => noteFailure(startedMs, tally, error))
       )
+      yield* Effect.annotateCurrentSpan("vaivem.outcome", done.outcome)
       return { ...done, durationMs: (yield* Clock.currentTimeMillis) - startedMs }
-    }).pipe(Effect.withSpan("cycle"))
+      // A trace of its own: the service's would never end.
+    }).pipe(Effect.withSpan("cycle", { root: true }))
   return cycle
 })
 
@@ -125,8 +129,7 @@ export const retrying = (limit: Duration.DurationInput) => <A, R>(self: Effect.E
     )
   })
 
-const isWorthAnotherTry = (error: SyncError): boolean =>
-  retryable(error) !== "never" && !(error._tag === "Unavailable" && error.slow)
+const isWorthAnotherTry = (error: SyncError): boolean => !needsPerson(error)
 
 interface Memory {
   readonly holder: string
@@ -152,7 +155,7 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
   }
   const askTheirs = Effect.tap(
     external.ask({ ...questionTo("external", known, config), reads }),
-    tellFolded("external")
+    tellFolded("external", tally)
   )
   const askOurs = (otherSideIdle: boolean) =>
     Effect.flatMap(memory.spent.since, (spent) =>
@@ -162,7 +165,7 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
         note: { holder: memory.holder, otherSideIdle, notBeforeMs: Duration.toMillis(options.notBefore), spent }
       }).pipe(
         Effect.tap((ours) => memory.spent.noted(ours.installed ? spent : null)),
-        Effect.tap(tellFolded("replit"))
+        Effect.tap(tellFolded("replit", tally))
       ))
   const answers = options.woken === true
     ? yield* Effect.all({ external: askTheirs, replit: askOurs(false) }, { concurrency: 2 })
@@ -269,12 +272,18 @@ const underLease = Effect.fn("underLease")(function*(
 })
 
 /** A queue that nobody read was folded: no change is lost by that, but monitoring lacks the steps between. */
-const tellFolded = (side: Side) => ({ folded }: Answer) =>
-  folded === null ? Effect.void : Effect.logWarning(
-    `Nobody had read the changes on ${label(side)} since ${folded.since}: of ${
-      list(folded.folded.map(display))
-    }, capture kept the newest change of each row and dropped older ones. Rows arrive as they are now.`
+const tellFolded = (side: Side, tally: Ref.Ref<Tally>) => ({ folded }: Answer) => {
+  if (folded === null) return Effect.void
+  const text = `Nobody had read the changes on ${label(side)} since ${folded.since}: of ${
+    list(folded.folded.map(display))
+  }, capture kept the newest change of each row and dropped older ones. Rows arrive as they are now.`
+  return Effect.zipRight(
+    Effect.logWarning("Queue folded").pipe(
+      Effect.annotateLogs({ side, tables: folded.folded.map(display).join(", "), reason: text })
+    ),
+    Ref.update(tally, (now) => ({ ...now, folded: [...now.folded, text] }))
   )
+}
 
 /** Names that aren't known yet, as a wildcard's before the first set-up, are not asked about. */
 const questionTo = (side: Side, known: Ready | null, config: SyncConfig["Type"]) => ({
@@ -390,6 +399,7 @@ const report = (
   ),
   warnings: setUp?.warnings ?? [],
   cutShort: tally.cutShort,
+  folded: tally.folded,
   setUp: setUp?.tables ?? [],
   ready: ready?.tables.map(({ table }) => table) ?? []
 })

@@ -25,6 +25,7 @@ export interface FewOptions {
 /** Returns the sides of which everything is through. */
 export const few = Effect.fn("few")(function*(table: SyncedTable, options: FewOptions) {
   const both = yield* databases
+  yield* Effect.annotateCurrentSpan("vaivem.table", display(table.name))
   const claims = yield* Effect.all(
     options.from.map((side) =>
       both[side].claimFew(table).pipe(
@@ -65,6 +66,8 @@ const move = (table: SyncedTable, going: ReadonlyArray<Going>, { allowances, onM
       going.map((one) => Effect.either(applied(both[opposite(one.side)], table, one, allowances?.[one.side]))),
       { concurrency: 2 }
     )
+    const bytes = tried.reduce((sum, one) => sum + (Either.getOrNull(one)?.applied.bytes ?? 0), 0)
+    yield* Effect.annotateCurrentSpan("vaivem.bytes", bytes)
     const settled = yield* Effect.all(
       tried.flatMap((one) => Either.isRight(one) && one.right !== null ? [one.right] : []).map(
         ({ applied, claimed, side }) =>
@@ -78,7 +81,17 @@ const move = (table: SyncedTable, going: ReadonlyArray<Going>, { allowances, onM
     )
     yield* Effect.all(tried)
     return settled.flat()
-  }).pipe(Effect.uninterruptible)
+  }).pipe(
+    Effect.uninterruptible,
+    Effect.withSpan("batch", {
+      attributes: {
+        "vaivem.table": display(table.name),
+        "vaivem.from": going.map(({ side }) => side).join(", "),
+        "vaivem.rows": going.reduce((sum, { claimed: { rows } }) => sum + rows, 0)
+      },
+      captureStackTrace: false
+    })
+  )
 
 /** Null where it is to go by phases. */
 const applied = (to: Database, table: SyncedTable, { claimed, side }: Going, allowance: Allowance | undefined) =>

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { waits } from "../domain/Summary.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
-import { announce, warningsOf } from "./announce.ts"
+import { announce, setUpWarning, warn, warningsOf } from "./announce.ts"
 import type { Cycle, CycleReport } from "./cycle.ts"
 import { leftBehind } from "./leftBehind.ts"
 import { sayHowLong } from "./underLease.ts"
@@ -10,11 +10,11 @@ import { sayHowLong } from "./underLease.ts"
 /** Runs a cycle, waiting for the lease, and tells what it did. Returns the exit code: 3 when something waits for a person. */
 export const once = Effect.fn("once")(function*<R = never>(
   cycle: Cycle,
-  afterwards: (report: CycleReport) => Effect.Effect<void, never, R> = () => Effect.void
+  afterwards: (report: CycleReport) => Effect.Effect<unknown, never, R> = () => Effect.void
 ) {
   const { retryFor } = yield* SyncConfig
   const report = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(sayHowLong(retryFor))
-  for (const warning of [...warningsOf(report), ...(yield* leftBehind)]) yield* Effect.logWarning(warning)
+  yield* Effect.forEach([...warningsOf(report), ...(yield* leftBehind).map(setUpWarning)], warn, { discard: true })
   yield* announce(report)
   yield* afterwards(report)
   return waits(report).length > 0 ? 3 as const : 0 as const

@@ -53,6 +53,8 @@ export interface Tally {
   readonly paused: ReadonlyArray<Paused>
   /** Tables of which a row was written, or a conflict decided. */
   readonly movedTables: ReadonlySet<string>
+  /** Sentences about queues that were folded. */
+  readonly folded: ReadonlyArray<string>
 }
 
 /** A table that waits for a person. */
@@ -65,7 +67,14 @@ export interface Paused {
 
 const nothing: Moved = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }
 
-export const emptyTally: Tally = { push: nothing, pull: nothing, cutShort: [], paused: [], movedTables: new Set() }
+export const emptyTally: Tally = {
+  push: nothing,
+  pull: nothing,
+  cutShort: [],
+  paused: [],
+  movedTables: new Set(),
+  folded: []
+}
 
 /** Moves everything that is pending. A table that fails by its own shape pauses alone; the others go on. */
 export const pass = Effect.fn("pass")(function*(

@@ -38,8 +38,8 @@ export const makePassProgress = Effect.gen(function*() {
   }, (self, { table }) =>
     // It is only for show: whatever is wrong will be the pass's own failure, or pass.
     Effect.catchAll(self, ({ message }) =>
-      Effect.logDebug(`The queue of ${display(table.name)} could not be counted`).pipe(
-        Effect.annotateLogs({ reason: message })
+      Effect.logDebug("A queue could not be counted").pipe(
+        Effect.annotateLogs({ table: display(table.name), reason: message })
       )))
 
   return {

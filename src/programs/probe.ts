@@ -101,15 +101,17 @@ const remove = Effect.fn("remove")(function*(
   yield* both[from].remove(table, key).pipe(
     retrying(retryFor),
     Effect.tapError(() =>
-      Effect.logError(
-        `The probe's row could not be deleted: it is in ${display(table.name)} on ${label(from)}, key ${key.join(", ")}`
+      Effect.logError("The probe's row could not be deleted").pipe(
+        Effect.annotateLogs({ table: display(table.name), side: from, key: key.join(", ") })
       )
     )
   )
   yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(
     sayHowLong(retryFor),
     Effect.tapError(() =>
-      Effect.logWarning(`The probe's row was deleted on ${label(from)}; the next cycle deletes it on the other side`)
+      Effect.logWarning("The probe's row was deleted; the next cycle deletes it on the other side").pipe(
+        Effect.annotateLogs({ table: display(table.name), side: from })
+      )
     )
   )
 })

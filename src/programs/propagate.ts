@@ -252,7 +252,7 @@ const start = Effect.fnUntraced(function*(
  * race with the app (a key inserted meanwhile, a deadlock) gives everything back and judges again from a new claim,
  * because what was read may be stale; a lock time-out goes on without the locked rows, which stay pending.
  */
-const batch = Effect.fn("batch")(function*(
+const batch = Effect.fnUntraced(function*(
   route: Route,
   request: ClaimRequest,
   options: BatchOptions,
@@ -349,12 +349,27 @@ const once = (
       yield* claim.acknowledge(applied.kept)
       yield* total.add(applied, rows - applied.kept.length)
       const tookMs = (yield* Clock.currentTimeMillis) - startedMs - waitedMs
+      yield* Effect.annotateCurrentSpan({ "vaivem.rows": rows, "vaivem.bytes": applied.bytes })
       yield* Effect.logDebug("Moved a batch").pipe(
-        Effect.annotateLogs({ from: route.from.side, rows, bytes: applied.bytes, tookMs, waitedMs })
+        Effect.annotateLogs({
+          table: display(route.table.name),
+          from: route.from.side,
+          rows,
+          bytes: applied.bytes,
+          tookMs,
+          waitedMs
+        })
       )
       return { _tag: "Moved", rows, at, more, applied, tookMs } satisfies BatchResult as BatchResult
     }))
-  )
+  ).pipe(Effect.withSpan("batch", {
+    attributes: {
+      "vaivem.table": display(route.table.name),
+      "vaivem.from": route.from.side,
+      "vaivem.phase": route.phase
+    },
+    captureStackTrace: false
+  }))
 
 const tooSlow = ({ table, to }: Route) =>
   new RowRefused({

@@ -35,22 +35,37 @@ import { explain } from "./explain.ts"
 import { holding } from "./holding.ts"
 import { reconcile } from "./reconcile.ts"
 
+/** What a turn found out about one table. */
+export interface Proved {
+  readonly table: string
+  /** Rows that differ and were not known to. */
+  readonly found: number
+  /** How many keys are not proven equal, now that a round is over; null while it is under way. */
+  readonly open: number | null
+}
+
 /**
- * Makes what runs after a cycle: nothing most times, not even a question, and a turn when one is due. One per process. When
- * the next one is due is kept on Replit's side, so that `--once` every five minutes has no more turns than the service.
+ * Makes what runs after a cycle, and returns what it found: nothing most times, not even a question, and a turn when one is
+ * due. One per process. When the next one is due is kept on Replit's side, so that `--once` every five minutes has no more
+ * turns than the service.
  */
 export const makeProver = Effect.map(
   Ref.make(-Infinity),
   (notBeforeMs) =>
-    Effect.fn("prove")(function*(report: CycleReport) {
+    Effect.fn("prove", { root: true })(function*(report: CycleReport) {
       const { verifyBudget } = yield* SyncConfig
       const nowMs = yield* Clock.currentTimeMillis
       if (
         verifyBudget === null || isElsewhere(report) || nowMs < (yield* Ref.get(notBeforeMs))
-      ) return
+      ) return []
+      const proved = yield* Ref.make<ReadonlyArray<Proved>>([])
       const paused = new Set(report.paused.map(({ table }) => table))
       const tables = report.ready.filter(({ name }) => !paused.has(display(name)))
-      const dueInMs = yield* proveTurn(tables, verifyBudget).pipe(
+      const dueInMs = yield* proveTurn(
+        tables,
+        verifyBudget,
+        (one) => Ref.update(proved, (before) => [...before, one])
+      ).pipe(
         // The sync itself got through; whatever is wrong will be its own failure, or pass.
         Effect.catchAll((error) =>
           Effect.logWarning("The rolling proof stopped; it goes on in an hour").pipe(
@@ -60,6 +75,7 @@ export const makeProver = Effect.map(
         )
       )
       yield* Ref.set(notBeforeMs, nowMs + dueInMs)
+      return yield* Ref.get(proved)
     })
 )
 
@@ -68,7 +84,11 @@ export const makeProver = Effect.map(
  * is through or the turn has taken 2 seconds or an hour's part of the day's budget. No cycle runs meanwhile; if one of
  * another copy does, there is no turn. Returns after how many milliseconds the next one is due.
  */
-export const proveTurn = Effect.fn("proveTurn")(function*(tables: ReadonlyArray<SyncedTable>, bytesADay: number) {
+export const proveTurn = Effect.fn("proveTurn")(function*(
+  tables: ReadonlyArray<SyncedTable>,
+  bytesADay: number,
+  onProved: (proved: Proved) => Effect.Effect<void> = () => Effect.void
+) {
   const replit = yield* ReplitDb
   const spent = yield* Ref.make(0)
   const turn = Effect.gen(function*() {
@@ -81,10 +101,12 @@ export const proveTurn = Effect.fn("proveTurn")(function*(tables: ReadonlyArray<
       const part = 1 / (tables.length - place)
       const [elapsedMs, bytes] = [(yield* Clock.currentTimeMillis) - startedMs, yield* Ref.get(spent)]
       if (elapsedMs >= turnMs || bytes >= bytesMax) break
-      yield* goOn(table, proofs.get(display(table.name)) ?? noProof, spent, {
-        untilMs: startedMs + elapsedMs + part * (turnMs - elapsedMs),
-        untilBytes: bytes + part * (bytesMax - bytes)
-      })
+      yield* onProved(
+        yield* goOn(table, proofs.get(display(table.name)) ?? noProof, spent, {
+          untilMs: startedMs + elapsedMs + part * (turnMs - elapsedMs),
+          untilBytes: bytes + part * (bytesMax - bytes)
+        })
+      )
     }
     // Comparing rows one by one can cost more than there was: then the next turn comes later.
     const nextInMs = Math.max(turnEveryMs, Math.round(((yield* Ref.get(spent)) / bytesADay) * dayMs))
@@ -113,6 +135,7 @@ const goOn = Effect.fn("goOn")(function*(table: SyncedTable, before: Proof, spen
   const known = before.current?.open ?? before.last?.open ?? []
   let round = yield* lookAgain(table, start, spent)
   const differences = [...round.open]
+  let surplus = 0
   let size = stretchRows
   while (!round.isThrough) {
     const beganMs = yield* Clock.currentTimeMillis
@@ -131,12 +154,21 @@ const goOn = Effect.fn("goOn")(function*(table: SyncedTable, before: Proof, spen
     round = settleSurplus(round, yield* onBoth((database) => database.countRows(table, null)))
     // What the app has just written there is no error.
     const { allChanges } = yield* (yield* ExternalDb).glance(table, 0n)
-    if (round.beyond > beyond && allChanges === 0) yield* tellSurplus(table, round.beyond - beyond)
+    if (round.beyond > beyond && allChanges === 0) {
+      surplus = round.beyond - beyond
+      yield* tellSurplus(table, surplus)
+    }
   }
   // What has a change on its way gets a cycle's time before it counts as not proven.
   const isOver = closes(round, start.isThrough)
-  yield* tell(table, newDifferences(known, differences))
+  const found = newDifferences(known, differences)
+  yield* tell(table, found)
   yield* replit.noteProof(table.name, isOver ? { current: null, last: round } : { ...before, current: round })
+  return {
+    table: display(table.name),
+    found: found.length + surplus,
+    open: isOver ? round.open.length + round.beyond : null
+  } satisfies Proved as Proved
 })
 
 /** Keys that were not equal last time may be so by now. */
@@ -225,7 +257,7 @@ const kindOf = ({ external, replit }: { readonly external: string | null; readon
 /** Says it, and has it mended if that is wanted. */
 const tell = Effect.fn("tell")(function*(table: SyncedTable, found: ReadonlyArray<Difference>) {
   if (found.length === 0) return
-  yield* say(`Of ${display(table.name)} ${differing(found.length)} on the two sides`)
+  yield* say(table, found.length, `Of ${display(table.name)} ${differing(found.length)} on the two sides`)
   if (!(yield* SyncConfig).verifyRepair) return
   // On one side only, where the row is on one side only.
   yield* onBoth((database) =>
@@ -238,18 +270,18 @@ const tell = Effect.fn("tell")(function*(table: SyncedTable, found: ReadonlyArra
 
 /** The same of rows whose keys nobody asked for: all of the table is compared, to mark them. */
 const tellSurplus = Effect.fn("tellSurplus")(function*(table: SyncedTable, rows: number) {
-  yield* say(`External has about ${amount(rows, "row")} of ${display(table.name)} that Replit lacks`)
+  yield* say(table, rows, `External has about ${amount(rows, "row")} of ${display(table.name)} that Replit lacks`)
   if ((yield* SyncConfig).verifyRepair) yield* reconcile(table, { mark: true, sampleMax: 0 })
 })
 
-const say = Effect.fn("say")(function*(what: string) {
-  yield* Effect.logError(
-    `${what} although no change is on its way: something wrote past the triggers. ${
-      (yield* SyncConfig).verifyRepair
-        ? "The next cycle makes them equal by the conflict rule (SYNC_VERIFY_REPAIR)."
-        : "`verify` names them, `verify --repair` makes them equal by the conflict rule."
-    }`
-  )
+const say = Effect.fn("say")(function*(table: SyncedTable, rows: number, what: string) {
+  const { verifyRepair } = yield* SyncConfig
+  const reason = `${what} although no change is on its way: something wrote past the triggers. ${
+    verifyRepair
+      ? "The next cycle makes them equal by the conflict rule (SYNC_VERIFY_REPAIR)."
+      : "`verify` names them, `verify --repair` makes them equal by the conflict rule."
+  }`
+  yield* Effect.logError("Difference found").pipe(Effect.annotateLogs({ table: display(table.name), rows, reason }))
 })
 
 /** A stretch should take a quarter of a second: other copies' cycles wait as long as a turn. */

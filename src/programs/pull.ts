@@ -1,6 +1,7 @@
 /** The external database's pending changes come to Replit: `propagate`, in one of its two directions. */
 import { Effect } from "effect"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
+import { display } from "../domain/TableName.ts"
 import type { Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
@@ -9,6 +10,11 @@ import { propagate, type PropagateOptions } from "./propagate.ts"
 /** One pass over a table's pending upserts or deletes. */
 export const pull = Effect.fn("pull")(
   function*(table: SyncedTable, phase: Phase, options: PropagateOptions) {
+    yield* Effect.annotateCurrentSpan({
+      "vaivem.table": display(table.name),
+      "vaivem.from": "external",
+      "vaivem.phase": phase
+    })
     const from = yield* ExternalDb
     const to = yield* ReplitDb
     return yield* propagate({ from, to, table, phase }, options)

@@ -268,13 +268,21 @@ const ready = Effect.fn("ready")(
 
 /** Comparing finds what is still there; a delete it can't find. */
 const tellDropped = ({ name }: SyncedTable, captured: Readonly<Record<Side, Captured>>) =>
-  Effect.forEach(sides.filter((side) => captured[side].dropped > 0), (side) =>
-    Effect.logWarning(
-      `The primary key of ${display(name)} changed on ${label(side)} while ${
-        amount(captured[side].dropped, "change")
-      } waited by the old one: both sides are compared instead. A row that was deleted there and not synced yet comes back: `
-        + "delete it again."
-    ), { discard: true })
+  Effect.forEach(
+    sides.filter((side) => captured[side].dropped > 0),
+    (side) =>
+      Effect.logWarning("Waiting changes dropped").pipe(Effect.annotateLogs({
+        table: display(name),
+        side,
+        rows: captured[side].dropped,
+        reason:
+          `The primary key of ${display(name)} changed on ${label(side)} while ${
+            amount(captured[side].dropped, "change")
+          } waited by the old one: both sides are compared instead. A row that was deleted there and not synced yet comes back: `
+          + "delete it again."
+      })),
+    { discard: true }
+  )
 
 const partitionsGone = ({ name }: SyncedTable, captured: Readonly<Record<Side, Captured>>): string => {
   const table = display(name)
@@ -340,7 +348,7 @@ const createMissing = Effect.fn("createMissing")(function*(names: ReadonlyArray<
       if (here._tag !== "Unfit" || !here.missing || there._tag !== "Table") continue
       const ddl = yield* (yield* databaseOf(opposite(side))).describe(name)
       yield* (yield* databaseOf(side)).createTable(ddl)
-      yield* Effect.logInfo("Created table").pipe(Effect.annotateLogs({ table: display(name), database: label(side) }))
+      yield* Effect.logInfo("Created table").pipe(Effect.annotateLogs({ table: display(name), side }))
       created.push({ table: name, side })
     }
   }

@@ -70,7 +70,7 @@ const take = Effect.fnUntraced(function*({ sequence, settings, side }: SplitStep
   const both = yield* databases
   const last = yield* both[side].splitSequence(sequence.name, settings)
   yield* Effect.logInfo("Split a sequence").pipe(
-    Effect.annotateLogs({ sequence: display(sequence.name), database: label(side) })
+    Effect.annotateLogs({ sequence: display(sequence.name), side })
   )
   return last
 })

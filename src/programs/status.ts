@@ -105,7 +105,7 @@ export const status = Effect.gen(function*() {
       })
     )
   } satisfies Status
-}).pipe(Effect.withSpan("status"))
+}).pipe(Effect.withSpan("status", { root: true }))
 
 const activeOf = (lease: Leased | null): Status["active"] =>
   lease === null ? null : { ...lease, epoch: Number(lease.epoch) }

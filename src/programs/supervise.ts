@@ -12,7 +12,7 @@ import { failuresSaidEveryMs, Repeats } from "../domain/Repeats.ts"
 import { isElsewhere } from "../domain/Summary.ts"
 import type { ActionNeeded, SyncError } from "../domain/SyncError.ts"
 import { display, type TableName } from "../domain/TableName.ts"
-import { announce, warningsOf } from "./announce.ts"
+import { announce, setUpWarning, warn, warningsOf } from "./announce.ts"
 import type { Cycle, CycleOptions, CycleReport } from "./cycle.ts"
 import { leftBehind } from "./leftBehind.ts"
 import type { Wakes } from "./wakes.ts"
@@ -152,11 +152,9 @@ const tellSuccess = Effect.fn("tellSuccess")(function*(report: CycleReport, watc
   const paused = new Set(report.paused.map(({ table }) => table))
   yield* Ref.set(watch.names, report.ready.map(({ name }) => name).filter((name) => !paused.has(display(name))))
   yield* Ref.set(watch.failures, 0)
-  const warnings = new Set([...warningsOf(report), ...(isFirst ? yield* leftBehindOrNot : [])])
-  const known = yield* Ref.getAndSet(watch.warned, warnings)
-  for (const warning of warnings) {
-    if (!known.has(warning)) yield* Effect.logWarning(warning)
-  }
+  const warnings = [...warningsOf(report), ...(isFirst ? yield* leftBehindOrNot : []).map(setUpWarning)]
+  const known = yield* Ref.getAndSet(watch.warned, new Set(warnings.map(({ reason }) => reason)))
+  yield* Effect.forEach(warnings.filter(({ reason }) => !known.has(reason)), warn, { discard: true })
   // Said once, however often it looks.
   if (isElsewhere(report) && (yield* Ref.getAndSet(watch.standsBy, isElsewhere(report)))) return
   yield* Ref.set(watch.standsBy, isElsewhere(report))
@@ -200,7 +198,9 @@ const endOrRestart = Effect.fn("endOrRestart")(function*(
   const before = yield* Ref.getAndUpdate(watch.defects, (defects) => defects + 1)
   const pause = Duration.min(Duration.seconds(2 ** Math.min(before, 30)), interval)
   const next = `starting again in ${duration(Duration.toMillis(pause))}`
-  yield* Effect.logError(`A defect of vaivem ended the cycle, please report it; ${next}`, cause)
+  yield* Effect.logError("A defect of vaivem ended the cycle, please report it", cause).pipe(
+    Effect.annotateLogs({ next })
+  )
   yield* Console.log(`${yield* stamp}Failed: a defect of vaivem ended the cycle (see the log); ${next}.`)
   yield* Effect.sleep(pause)
 })

@@ -6,7 +6,6 @@
  */
 import { Deferred, Effect, Queue, Ref } from "effect"
 import type { Side } from "../domain/Side.ts"
-import { label } from "../domain/Side.ts"
 import type { TableName } from "../domain/TableName.ts"
 import type { Database, Listener } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
@@ -115,8 +114,8 @@ const makeEar = Effect.fnUntraced(function*(
       const error = yield* Effect.flip(once(times > 0))
       const hadOne = (yield* Ref.getAndSet(current, null)) !== null
       yield* (hadOne && persistent ? Effect.logWarning : Effect.logDebug)(
-        `Lost the connection that listens on ${label(side)}; the schedule goes on`
-      ).pipe(Effect.annotateLogs({ reason: error.message }))
+        "Lost the connection that listens; the schedule goes on"
+      ).pipe(Effect.annotateLogs({ side, reason: error.message }))
       if (!persistent) {
         const next = yield* Deferred.make<void>()
         yield* Ref.set(wanted, next)
@@ -136,8 +135,8 @@ const makeEar = Effect.fnUntraced(function*(
         }
         return yield* Effect.map(listener.look(names, options), (looked) => ({ side, ...looked })).pipe(
           Effect.catchAll((error) =>
-            Effect.logDebug(`The listener on ${label(side)} could not look`).pipe(
-              Effect.annotateLogs({ reason: error.message }),
+            Effect.logDebug("The listener could not look").pipe(
+              Effect.annotateLogs({ side, reason: error.message }),
               Effect.as({ side, waiting: [], resting: true })
             )
           )

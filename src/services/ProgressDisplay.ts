@@ -15,7 +15,7 @@ export interface Display {
 export const logged: Display = {
   first: "10 seconds",
   every: "10 seconds",
-  show: (text) => Effect.logInfo(text),
+  show: (text) => Effect.annotateLogs(Effect.logInfo("Progress"), { progress: text }),
   clear: Effect.void
 }
 

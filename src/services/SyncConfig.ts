@@ -21,6 +21,8 @@ import {
   type Selection,
   type TableName
 } from "../domain/TableName.ts"
+import { parse as parseTelemetry, type Telemetry } from "../domain/Telemetry.ts"
+import { parse as parseWebhook, type Webhook, webhookFormats } from "../domain/Webhook.ts"
 import * as EnvFile from "./EnvFile.ts"
 import { type Name, names, variables } from "./variables.ts"
 
@@ -103,6 +105,16 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
    * `SYNC_HTTP_TOKEN`, which any host needs that others can reach.
    */
   readonly http: HttpAddress | null
+  /**
+   * Whom the service tells what a person should know; null, the default, is nobody. `SYNC_NOTIFY_URL`, and `SYNC_NOTIFY_FORMAT`
+   * where its host doesn't say which form it wants.
+   */
+  readonly notify: Webhook | null
+  /**
+   * Where traces and metrics go; null, the default, is nowhere, and so is a problem: other programs read these variables, too.
+   * `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_PROTOCOL`, `OTEL_SERVICE_NAME`.
+   */
+  readonly telemetry: Either.Either<Telemetry | null, string>
 }>() {
   /** Settings given by a program: what is left out has its default. */
   static readonly layer = (settings: Settings): Layer.Layer<SyncConfig> => Layer.succeed(this, make(settings))
@@ -144,6 +156,8 @@ export interface Settings {
   readonly verifyBudget?: number | null | undefined
   readonly verifyRepair?: boolean | undefined
   readonly http?: HttpAddress | null | undefined
+  readonly notify?: Webhook | null | undefined
+  readonly telemetry?: SyncConfig["Type"]["telemetry"] | undefined
 }
 
 const make = (settings: Settings): SyncConfig["Type"] => {
@@ -180,7 +194,9 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     externalSweepEvery: Duration.decode(settings.externalSweepEvery ?? 0),
     verifyBudget: settings.verifyBudget === undefined ? 20_000_000 : settings.verifyBudget,
     verifyRepair: settings.verifyRepair ?? false,
-    http: settings.http ?? null
+    http: settings.http ?? null,
+    notify: settings.notify ?? null,
+    telemetry: settings.telemetry ?? Either.right(null)
   }
 }
 
@@ -238,11 +254,21 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
       port: env.get("SYNC_HTTP_PORT"),
       host: env.get("SYNC_HTTP_HOST"),
       token: env.get("SYNC_HTTP_TOKEN")
-    })
+    }),
+    notify: Either.flatMap(
+      optional(env, "SYNC_NOTIFY_FORMAT", oneOf(...webhookFormats)),
+      (format) => parseWebhook({ url: env.get("SYNC_NOTIFY_URL"), format, plain: allowsPlain(env) })
+    )
   }, { mode: "validate" }).pipe(
     Effect.mapError((problems) => oneError(Object.values(problems).flatMap((problem) => Option.toArray(problem))))
   )
-  return { ...settings, tables: known?.names, schemas: known?.schemas }
+  const telemetry = parseTelemetry({
+    endpoint: env.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+    headers: env.get("OTEL_EXPORTER_OTLP_HEADERS"),
+    protocol: env.get("OTEL_EXPORTER_OTLP_PROTOCOL"),
+    serviceName: env.get("OTEL_SERVICE_NAME")
+  })
+  return { ...settings, tables: known?.names, schemas: known?.schemas, telemetry }
 })
 
 type Environment = ReadonlyMap<Name, string>
@@ -289,11 +315,13 @@ const url = Effect.fnUntraced(function*(env: Environment, side: Side) {
     Either.flatMap(parseUrl(side, text), requireDirect),
     (problem) => `${problem.message}.`
   )
-  // Said once that it can't be read, which leaves TLS required.
-  const plain = Either.getOrElse(optional(env, "SYNC_ALLOW_PLAINTEXT", yesOrNo), () => false) ?? false
-  if (!plain) yield* Effect.mapError(requireTls(target), (problem) => `${problem.message}.`)
+  if (!allowsPlain(env)) yield* Effect.mapError(requireTls(target), (problem) => `${problem.message}.`)
   return yield* withAuthorities(target)
 })
+
+/** Said once that it can't be read, which leaves TLS required. */
+const allowsPlain = (env: Environment): boolean =>
+  Either.getOrElse(optional(env, "SYNC_ALLOW_PLAINTEXT", yesOrNo), () => false) ?? false
 
 const urlMissing: Readonly<Record<Side, string>> = {
   replit:

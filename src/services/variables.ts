@@ -144,6 +144,31 @@ export const variables = {
     unset: "none",
     description: "what whoever asks must show: a secret of 16 characters or more, as `openssl rand -hex 32` prints one"
   },
+  SYNC_NOTIFY_URL: {
+    unset: "none",
+    description: "a webhook that the running service tells what a person should know, each thing once: see "
+      + "[telling](docs/operating.md#telling); a secret, `https`"
+  },
+  SYNC_NOTIFY_FORMAT: {
+    unset: "by the host",
+    description: "`json`, `slack` or `discord`, where the host of `SYNC_NOTIFY_URL` does not say it"
+  },
+  OTEL_EXPORTER_OTLP_ENDPOINT: {
+    unset: "none",
+    description: "an OpenTelemetry collector, as `http://collector:4318`: see [traces](docs/operating.md#traces)"
+  },
+  OTEL_EXPORTER_OTLP_HEADERS: {
+    unset: "none",
+    description: "what that one wants to be sent along, as `api-key=secret`"
+  },
+  OTEL_EXPORTER_OTLP_PROTOCOL: {
+    default: "http/protobuf",
+    description: "or `http/json`"
+  },
+  OTEL_SERVICE_NAME: {
+    default: "vaivem",
+    description: "what the service is called there"
+  },
   EXTERNAL_CAPTURE: {
     default: "triggers",
     description: "`timestamp`: [nothing is installed in the external database](docs/nothing-installed.md)"

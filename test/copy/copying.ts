@@ -315,4 +315,4 @@ const json = (
     : Effect.fail(new CopyError({ message: `It ended with ${code}: ${err}${out}` }))
 
 const progressIn = (err: string): ReadonlyArray<string> =>
-  [...err.matchAll(/message="((?:perfis|Comparing|Looking)[^"]*(?:,|rows)[^"]*)"/g)].map(([, text]) => text!)
+  [...err.matchAll(/progress="((?:perfis|Comparing|Looking)[^"]*(?:,|rows)[^"]*)"/g)].map(([, text]) => text!)

@@ -57,6 +57,14 @@ export const portuguese: Readonly<Record<Name, string>> = {
   SYNC_HTTP_HOST: "onde ele escuta; qualquer endereço que outros alcancem, como `0.0.0.0`, exige `SYNC_HTTP_TOKEN`",
   SYNC_HTTP_TOKEN:
     "o que quem pergunta precisa mostrar: um segredo de 16 caracteres ou mais, como o que `openssl rand -hex 32` imprime",
+  SYNC_NOTIFY_URL: "um webhook ao qual o serviço conta o que uma pessoa deve saber, cada coisa uma vez: veja "
+    + "[avisos](docs/operating.md#telling); um segredo, `https`",
+  SYNC_NOTIFY_FORMAT: "`json`, `slack` ou `discord`, onde o host de `SYNC_NOTIFY_URL` não o diz",
+  OTEL_EXPORTER_OTLP_ENDPOINT:
+    "um coletor OpenTelemetry, como `http://collector:4318`: veja [rastros](docs/operating.md#traces)",
+  OTEL_EXPORTER_OTLP_HEADERS: "o que ele quer receber junto, como `api-key=secret`",
+  OTEL_EXPORTER_OTLP_PROTOCOL: "ou `http/json`",
+  OTEL_SERVICE_NAME: "como o serviço se chama lá",
   EXTERNAL_CAPTURE: "`timestamp`: [nada é instalado no banco externo](docs/nothing-installed.md)",
   EXTERNAL_WINDOW:
     "com `timestamp`: quanto uma transação no externo pode levar desde que põe as datas até o commit; maior que 0, no máximo "
@@ -71,5 +79,6 @@ export const unsetInPortuguese: Readonly<Record<string, string>> = {
   required: "obrigatória",
   nothing: "nada",
   off: "desligado",
-  none: "nenhum"
+  none: "nenhum",
+  "by the host": "pelo host"
 }

@@ -20,7 +20,8 @@ const makeDisplay = () => {
   return { shown, display }
 }
 
-const messages = (log: ReadonlyArray<string>) => log.map((line) => /message="?(.*?)"?$/.exec(line)?.[1])
+const messages = (log: ReadonlyArray<string>) =>
+  log.map((line) => /message=Progress progress="?(.*?)"?$/.exec(line)?.[1])
 
 describe("progress", () => {
   it.effect("is said in the log every ten seconds, and not of what is done sooner", () =>

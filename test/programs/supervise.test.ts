@@ -22,6 +22,7 @@ const idle: CycleReport = {
   quarantined: 0,
   warnings: [],
   cutShort: [],
+  folded: [],
   setUp: [],
   ready: []
 }
@@ -184,7 +185,7 @@ describe("supervise", () => {
     Effect.gen(function*() {
       const defect = Effect.die(new TypeError("not a function"))
       const { lines, runs } = yield* start(Array.from({ length: 12 }, () => defect))
-      assert.match(lines.log[0]!, /starting again in 1 s.*TypeError: not a function.* at /)
+      assert.match(lines.log[0]!, /TypeError: not a function.* at .*next="starting again in 1 s"/)
       assert.match(lines.out[0]!, /a defect of vaivem ended the cycle \(see the log\); starting again in 1 s\.$/)
       const counts: Array<number> = []
       for (const seconds of [1, 2, 4, 8]) {

@@ -145,6 +145,28 @@ describe("the settings", () => {
       )
     }))
 
+  it.effect("say whom the service tells, and never the URL in a problem", () =>
+    Effect.gen(function*() {
+      assert.isNull((yield* read(urls)).notify)
+      assert.isNull((yield* read({ ...urls, SYNC_NOTIFY_FORMAT: "slack" })).notify)
+      const url = "https://exemplo.pt/segredo"
+      const { notify } = yield* read({ ...urls, SYNC_NOTIFY_URL: url, SYNC_NOTIFY_FORMAT: "Slack" })
+      assert.strictEqual(notify?.format, "slack")
+      assert.notInclude(JSON.stringify(notify), "segredo")
+      const refused = (env: Readonly<Record<string, string>>) =>
+        Effect.map(Effect.flip(read({ ...urls, ...env })), ({ message }) => message)
+      assert.match(
+        yield* refused({ SYNC_NOTIFY_URL: "http://exemplo.pt/segredo" }),
+        /^SYNC_NOTIFY_URL: over http others can read it on the way\. Use https, or set SYNC_ALLOW_PLAINTEXT=true\.$/
+      )
+      assert.match(
+        yield* refused({ SYNC_NOTIFY_FORMAT: "irc" }),
+        /^SYNC_NOTIFY_FORMAT: irc is none of json, slack, discord\.$/
+      )
+      const plain = yield* read({ ...urls, SYNC_NOTIFY_URL: "http://exemplo.pt/", SYNC_ALLOW_PLAINTEXT: "true" })
+      assert.strictEqual(plain.notify?.format, "json")
+    }))
+
   it.effect("take in whole schemas, and tables of them can be named elsewhere", () =>
     Effect.gen(function*() {
       const config = yield* read({

@@ -172,7 +172,7 @@ export const make = Effect.fn("PgSession.make")(function*(
   const acquire = (options?: BeginOptions): Effect.Effect<Client, SyncError, Scope.Scope> =>
     Effect.acquireRelease(
       Effect.tryPromise({
-        try: () => connect(pool, (options?.statementTimeoutMs ?? defaultTimeoutMs) + graceMs),
+        try: () => connect(pool, target.side, (options?.statementTimeoutMs ?? defaultTimeoutMs) + graceMs),
         catch: sort(options)
       }),
       (client) => Effect.sync(() => client.release())
@@ -230,6 +230,7 @@ export const make = Effect.fn("PgSession.make")(function*(
         // What it does is done by one answer: given up before that, the connection is in the middle of something.
         guarded(client, sort(options, true), () =>
           flyOn(client, (stage) => options?.fenced === "never" ? make(stage) : fenced(make(stage), fence()))).pipe(
+            traced(client, "flight"),
             Effect.flatMap((flown): Effect.Effect<Flown, SyncError> => {
               if ("results" in flown) {
                 return Effect.succeed({ _tag: "Landed", results: flown.results })
@@ -370,6 +371,7 @@ const isPinned = new WeakSet<Pg.ClientBase>()
 /** A connection that knows whether it may be used again. */
 interface Client {
   readonly pg: Pg.ClientBase & Pick<Pg.Client, "end">
+  readonly side: Side
   /** So long may an answer take before the connection is given up. */
   readonly answersWithinMs: number
   /** It was given up, because nothing was heard for so long. */
@@ -459,13 +461,21 @@ const listen = Effect.fnUntraced(function*(
     Effect.tryPromise({ try: () => pg.connect(), catch: sort }),
     () => Effect.promise(() => pg.end()).pipe(Effect.interruptible, Effect.timeoutOption("2 seconds"))
   )
-  const client: Client = { pg, answersWithinMs, silentMs: null, broken: false, inTransaction: false, release: () => {} }
+  const client: Client = {
+    pg,
+    side: target.side,
+    answersWithinMs,
+    silentMs: null,
+    broken: false,
+    inTransaction: false,
+    release: () => {}
+  }
   const { query } = onClient(client, sort)
   yield* query(`listen ${Pg.escapeIdentifier(channel)}`)
   return { query, heard: Effect.raceFirst(Queue.take(heard), Deferred.await(lost)) } satisfies Listening
 })
 
-const connect = async (pool: Pg.Pool, answersWithinMs: number): Promise<Client> => {
+const connect = async (pool: Pg.Pool, side: Side, answersWithinMs: number): Promise<Client> => {
   // What a pool of `pg` gives out are its clients, with all that they can do.
   const pg = (await pool.connect()) as Pg.PoolClient & Pick<Pg.Client, "end">
   // The pool takes its own listener off while the connection is out; what happened is said by the next statement.
@@ -475,6 +485,7 @@ const connect = async (pool: Pg.Pool, answersWithinMs: number): Promise<Client> 
   pg.on("error", onError)
   const client: Client = {
     pg,
+    side,
     answersWithinMs,
     silentMs: null,
     broken: false,
@@ -553,7 +564,7 @@ const onClient = <E>(client: Client, sort: Sort<E>) => ({
     guarded(client, sort, async () => {
       const result = await client.pg.query<Record<string, string | null>>(text, [...values])
       return result.rows as ReadonlyArray<Row>
-    }),
+    }).pipe(traced(client, text)),
   script: (statements: ReadonlyArray<string>) =>
     guarded(client, sort, async () => {
       if (statements[0]?.startsWith("begin")) client.inTransaction = true
@@ -562,7 +573,25 @@ const onClient = <E>(client: Client, sort: Sort<E>) => ({
         rows: result.rows,
         count: result.rowCount ?? 0
       }))
-    }, statements.length)
+    }, statements.length).pipe(traced(client, statements[0] ?? "", statements.length))
+})
+
+/**
+ * A span, and what kind of statement it is (the first one's verb, where several go at once). Their text stays here: a trace
+ * goes to others.
+ */
+const traced = (client: Client, text: string, statements = 1) => <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.withSpan(self, "statement", spanOf(client, text, statements))
+
+const spanOf = ({ side }: Client, text: string, statements = 1) => ({
+  kind: "client" as const,
+  attributes: {
+    "db.system.name": "postgresql",
+    "db.operation.name": /[a-z]+/i.exec(text)?.[0].toLowerCase() ?? "",
+    "vaivem.side": side,
+    "vaivem.statements": statements
+  },
+  captureStackTrace: false
 })
 
 /** A statement that is given up half-way (its fiber was interrupted) leaves a connection that nobody may use again. */
@@ -605,7 +634,8 @@ const transactionOn = (
         )
         // Whoever reads may take its time: only what the server takes counts.
         return Stream.fromPull(Effect.map(Stream.toPull(bytes), answered(client, client.answersWithinMs))).pipe(
-          Stream.onEnd(Effect.sync(() => void (client.broken = false)))
+          Stream.onEnd(Effect.sync(() => void (client.broken = false))),
+          Stream.withSpan("statement", spanOf(client, text))
         )
       })),
     copyFrom: Effect.fnUntraced(function*(text, bytes) {
@@ -636,8 +666,9 @@ const transactionOn = (
         Effect.mapError((error) => failed ?? error)
       )
       client.broken = false
+      yield* Effect.annotateCurrentSpan("vaivem.bytes", count)
       return count
-    }),
+    }, (self, text) => traced(client, text)(self)),
     commit: (statements = []) =>
       onClient(client, sortCommit).script([...statements, ...fence(), "commit"]).pipe(
         Effect.tap(() => Effect.sync(() => void (client.inTransaction = false))),
