@@ -10,9 +10,10 @@ import type { Ended } from "./cli/Ended.ts"
 import { Host } from "./cli/Host.ts"
 import { checkCommand, planCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
 import { conflictsCommand, quarantineCommand } from "./cli/journal.ts"
+import { pauseCommand, resumeCommand } from "./cli/pausing.ts"
 import { withPlainConsole } from "./cli/plainConsole.ts"
 import { withProgressLine } from "./cli/progressLine.ts"
-import { probeCommand, runOnce, runService, setupCommand, teardownCommand } from "./cli/syncing.ts"
+import { probeCommand, runOnce, runService, setupCommand, syncCommand, teardownCommand } from "./cli/syncing.ts"
 import type { SyncError } from "./domain/SyncError.ts"
 import { exitCode } from "./domain/SyncError.ts"
 import type { EmbeddedPostgresError } from "./services/PostgresBinaries.ts"
@@ -58,6 +59,9 @@ const command = Command.make(
     quarantineCommand,
     approveCommand,
     rejectCommand,
+    pauseCommand,
+    resumeCommand,
+    syncCommand,
     probeCommand,
     teardownCommand,
     demoCommand
@@ -85,6 +89,8 @@ const footer = HelpDoc.blocks([
     "vaivem conflicts show 3f2a",
     "vaivem quarantine discard 91c0",
     "vaivem reject perfis",
+    "vaivem pause perfis",
+    "vaivem sync perfis",
     "vaivem teardown --table perfis --yes",
     "vaivem status --help"
   ].join("\n"))

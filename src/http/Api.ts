@@ -81,6 +81,8 @@ export class NotDone extends Schema.TaggedError<NotDone>()(
 ) {}
 
 const Table = Schema.Struct({ table: Schema.String })
+/** Null: all tables. */
+const TableOrAll = Schema.Struct({ table: Schema.NullOr(Schema.String) })
 
 /** What a person can do from the page. Each does what the command of its name does, and the next cycle comes at once. */
 const actions = HttpApiGroup.make("actions")
@@ -91,6 +93,14 @@ const actions = HttpApiGroup.make("actions")
   )
   .add(
     HttpApiEndpoint.post("reject", "/api/reject").setPayload(Table).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .add(
+    HttpApiEndpoint.post("pause", "/api/pause").setPayload(TableOrAll).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .add(
+    HttpApiEndpoint.post("resume", "/api/resume").setPayload(TableOrAll).addSuccess(HttpApiSchema.NoContent)
       .addError(NotDone)
   )
   .middleware(Authorized)

@@ -9,7 +9,7 @@ import type { EndedCycle, Observed } from "../programs/Observer.ts"
 import { sleeps } from "../programs/planned.ts"
 import type { Traffic } from "../services/Database.ts"
 import type { SyncConfig } from "../services/SyncConfig.ts"
-import { isUp, lagMs } from "./gauges.ts"
+import { isUp, lagMs, whyOf } from "./gauges.ts"
 
 const Count = Schema.NullOr(Schema.Number)
 const BySide = Schema.Struct({ replit: Count, external: Count })
@@ -48,7 +48,7 @@ const TableView = Schema.Struct({
   })),
   /** Null when this process moved nothing of it yet. */
   movedAtMs: Count,
-  waits: Schema.NullOr(Schema.Struct({ why: Schema.Literal("held", "paused"), problem: Schema.String }))
+  waits: Schema.NullOr(Schema.Struct({ why: Schema.Literal("held", "paused", "by-hand"), problem: Schema.String }))
 })
 
 export const View = Schema.Struct({
@@ -69,6 +69,8 @@ export const View = Schema.Struct({
   }),
   databases: Schema.Struct({ replit: DatabaseView, external: DatabaseView }),
   tables: Schema.Array(TableView),
+  /** A person paused all of them. */
+  allPaused: Schema.Boolean,
   /** When the tables were counted; null before the first cycle got through. */
   lookedAtMs: Count
 })
@@ -143,9 +145,10 @@ export const viewOf = (known: Known): View => {
           unproven: Object.values(proven.unproven).reduce((sum, n) => sum + n, 0)
         },
         movedAtMs: movedAtMs.get(table) ?? null,
-        waits: waits === undefined ? null : { why: waits.held === true ? "held" : "paused", problem: waits.problem }
+        waits: waits === undefined ? null : { why: whyOf(waits), problem: waits.problem }
       }
     }),
+    allPaused: paused.some(({ byHand }) => byHand === "all"),
     lookedAtMs: look?.atMs ?? null
   }
 }

@@ -16,7 +16,7 @@ export const announce = Effect.fn("announce")(function*(report: CycleReport, sta
 /** What of a report is worth a warning, a sentence each. */
 export const warningsOf = (report: CycleReport): ReadonlyArray<string> => [
   ...report.warnings,
-  ...report.paused.map(({ problem }) => problem),
+  ...new Set(report.paused.map(({ problem }) => problem)),
   ...report.cutShort,
   ...(report.quarantined === 0
     ? []

@@ -27,6 +27,8 @@ export interface Status {
   readonly setUp: Readonly<Record<Side, boolean | null>>
   /** Tables that the brake holds, until somebody approves or rejects that. */
   readonly held: ReadonlyArray<{ readonly table: string; readonly since: string } & Readonly<Record<Side, Concerned>>>
+  /** What a person paused, until somebody says `resume`; null is all tables. */
+  readonly pauses: ReadonlyArray<{ readonly table: string | null; readonly since: string }>
   /** Which copy does the work, since when, and whether it has the lease at this moment; null before any did. */
   readonly active:
     | { readonly holder: string; readonly since: string; readonly epoch: number; readonly isHeld: boolean }
@@ -66,6 +68,7 @@ export const status = Effect.gen(function*() {
         identity: database.identity,
         found: database.status(tables),
         held: database.held,
+        pauses: database.pauses,
         proofs: database.proofs,
         bill: database.side === "replit" ? database.bill : Effect.succeed(null)
       }).pipe(retrying("2 seconds"))
@@ -94,6 +97,10 @@ export const status = Effect.gen(function*() {
         ? []
         : [{ table: display(table), since, replit: concerned(holding.replit), external: concerned(holding.external) }]
     ),
+    pauses: (replit?.pauses ?? []).map(({ since, table }) => ({
+      table: table === null ? null : display(table),
+      since
+    })),
     active: activeOf(replit?.found.lease ?? null),
     lastCycleAt: replit?.found.lastCycleAt ?? null,
     lastRun: replit?.found.lastRun ?? null,

@@ -193,9 +193,14 @@ export interface Changelog {
   readonly apply: (table: SyncedTable, claim: Claim, options: ApplyOptions) => Effect.Effect<Applied, SyncError>
   /**
    * Ends a cycle: notes the time, writes `run` into `vaivem.runs` when something moved or failed. Replit's side only.
-   * `renewal` comes along in the same transaction, here and below; whether it was written is told.
+   * `renewal` comes along in the same transaction, here and below; whether it was written is told. One that was not `whole`
+   * looked at a part of the tables: the time is that of the cycle before then. Default true.
    */
-  readonly finish: (run: Run | null, renewal?: Renewal) => Effect.Effect<{ readonly renewed: boolean }, SyncError>
+  readonly finish: (
+    run: Run | null,
+    renewal?: Renewal,
+    options?: { readonly whole: boolean }
+  ) => Effect.Effect<{ readonly renewed: boolean }, SyncError>
   /**
    * Deletes what is older than it is to be kept: history of these tables, and conflicts of all, restored or not. Only after
    * a cycle that acknowledged all it applied. Returns how many lines of history.
@@ -293,6 +298,8 @@ export interface Answer {
   readonly leased: boolean
   /** Another holder finished a cycle less than `notBeforeMs` ago. */
   readonly notDue: boolean
+  /** What a person paused of the tables asked about; null is all of them. Replit's side only. */
+  readonly pauses: ReadonlyArray<TableName | null>
   /** What was folded since the queues were read last, told once; with `Question.reads`. */
   readonly folded: Pick<Neglect, "since" | "folded"> | null
   /** How long ago the last cycle ended, milliseconds; null where that isn't kept. */
@@ -786,6 +793,15 @@ export interface Braking {
   readonly holdTable: (table: TableName, holding: Holding) => Effect.Effect<void, SyncError>
   /** Ends a hold; with `approve`, the changes that were held need not be counted any more. */
   readonly releaseTable: (table: TableName, approve: boolean) => Effect.Effect<void, SyncError>
+  /** What a person paused, and nothing when nothing of ours is installed. Replit's side only, like the next two. */
+  readonly pauses: Effect.Effect<ReadonlyArray<Pause>, SyncError>
+  /**
+   * Pauses a table that is captured or, with null, all of them, those too that are set up later. What is paused already stays
+   * so since it was.
+   */
+  readonly pauseTable: (table: TableName | null) => Effect.Effect<void, SyncError>
+  /** Ends a table's pause or, with null, all of them. */
+  readonly resumeTable: (table: TableName | null) => Effect.Effect<void, SyncError>
   /**
    * Moves pending changes up to that id of these keys to history, as if they had been acknowledged; keys with a later one
    * are left alone. With `journal` this side's versions go into the conflicts, whole. Returns how many keys.
@@ -795,6 +811,13 @@ export interface Braking {
     keys: ReadonlyArray<Key>,
     options: { readonly upTo: bigint; readonly journal: boolean }
   ) => Effect.Effect<number, SyncError>
+}
+
+export interface Pause {
+  /** Null: all tables. */
+  readonly table: TableName | null
+  /** ISO 8601. */
+  readonly since: string
 }
 
 export interface Glance {

@@ -265,6 +265,30 @@ describe("the HTTP server", () => {
       assert.isTrue((yield* Effect.timeoutOption(observer.hurried, "20 millis"))._tag === "None")
     }))
 
+  it.scopedLive("pauses and resumes a table or all of them, says why tables wait, and asks for a cycle", () =>
+    Effect.gen(function*() {
+      const { client, observer, run, servers } = yield* start()
+      const { actions: { pause, resume }, dashboard: { status }, measures: { metrics } } = yield* client()
+      yield* run
+      yield* pause({ payload: { table: "perfis" } })
+      yield* observer.hurried
+      yield* servers.replit.app.insert(perfis, profile("ana", "Ana"))
+      yield* run
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 0)
+      const one = yield* status({})
+      assert.deepInclude(one.tables[0]?.waits, { why: "by-hand" })
+      assert.isFalse(one.allPaused)
+      assert.include(yield* metrics({}), "vaivem_table_waits{table=\"perfis\",why=\"by-hand\"} 1\n")
+      yield* pause({ payload: { table: null } })
+      yield* run
+      assert.isTrue((yield* status({})).allPaused)
+      assert.strictEqual((yield* Effect.flip(resume({ payload: { table: "perfis" } })))._tag, "NotDone")
+      yield* resume({ payload: { table: null } })
+      yield* run
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 1)
+      assert.isNull((yield* status({})).tables[0]!.waits)
+    }))
+
   it.scopedLive("lets nobody act without the token where one is set, nor from another page", () =>
     Effect.gen(function*() {
       const closed = yield* start({ token: Redacted.make(token) })
@@ -275,7 +299,7 @@ describe("the HTTP server", () => {
           ask(`${url}api/${path}`, { method: "POST", headers: { ...headers, ...more } }, "{\"table\":\"perfis\"}"),
           ({ status }) => status
         )
-      for (const path of ["sync", "approve", "reject"]) {
+      for (const path of ["sync", "approve", "reject", "pause", "resume"]) {
         assert.strictEqual(yield* posted(closed.url, path), 401)
         assert.strictEqual(yield* posted(open.url, path, { origin: "https://example.com" }), 403)
         assert.strictEqual(yield* posted(open.url, path, { "content-type": "text/plain" }), 403)
