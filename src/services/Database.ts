@@ -644,14 +644,22 @@ export interface Twins {
 export interface Journal {
   readonly status: (names: ReadonlyArray<TableName>) => Effect.Effect<SideStatus, SyncError>
   /** Newest first. */
-  readonly conflicts: (filter: { readonly table?: TableName; readonly limit: number }) => Effect.Effect<
-    ReadonlyArray<Conflict>,
-    SyncError
-  >
+  readonly conflicts: (filter: ConflictFilter) => Effect.Effect<ReadonlyArray<Conflict>, SyncError>
   /** Null when this side has no conflict of that id. Ids may be shortened to an unambiguous beginning. */
   readonly conflict: (id: string) => Effect.Effect<Conflict | null, SyncError>
   /** Brings the losing version back as an ordinary change with a stamp newer than the row's, journaling what it replaces. */
   readonly restore: (table: SyncedTable, id: string) => Effect.Effect<void, SyncError>
+  /** Notes that a person wants it as it was decided. The full id; what was kept already stays so. */
+  readonly keep: (id: string) => Effect.Effect<void, SyncError>
+  /**
+   * Writes these columns of the row, as texts, as an ordinary change with a stamp newer than the row's, journaling what it
+   * replaces; where the row is gone, the rest comes from the version that lost. The conflict is kept then.
+   */
+  readonly edit: (
+    table: SyncedTable,
+    id: string,
+    changes: Readonly<Record<string, string | null>>
+  ) => Effect.Effect<void, SyncError>
   /** Refusals by the other side of this side's pending rows. */
   readonly quarantined: (table: TableName | null) => Effect.Effect<ReadonlyArray<Quarantined>, SyncError>
   /** Notes refusals of pending rows: a new one, or another attempt, with the next attempt's time. */
@@ -690,6 +698,8 @@ export interface SideStatus {
     readonly conflicts: number
     /** Conflicts not restored. */
     readonly open: number
+    /** Of those, the ones that no person has decided: see `ConflictFilter`. */
+    readonly undecided: number
     /** Age of the oldest pending change, seconds. */
     readonly oldestPendingSeconds: number | null
   }>
@@ -710,6 +720,15 @@ export interface Leased {
   readonly isHeld: boolean
 }
 
+export interface ConflictFilter {
+  readonly table?: TableName
+  readonly limit: number
+  /**
+   * Only those that no person has decided: by the rule or by a cascade, not restored, not kept. False: only the others.
+   */
+  readonly undecided?: boolean
+}
+
 export interface Conflict {
   readonly id: string
   /** The side whose version lost: the side that keeps the record. */
@@ -725,6 +744,8 @@ export interface Conflict {
   /** ISO 8601. */
   readonly decidedAt: string
   readonly restoredAt: string | null
+  /** When a person said that it stays as it was decided, or decided it anew. ISO 8601. */
+  readonly keptAt: string | null
 }
 
 export interface Refusal {

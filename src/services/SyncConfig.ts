@@ -17,6 +17,7 @@ import {
   display,
   isSelected,
   parseAssignments,
+  parseColumns,
   parseSelection,
   type Selection,
   type TableName
@@ -40,6 +41,8 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly stampIsDefault: (table: TableName) => boolean
   /** Who wins a conflict. `SYNC_CONFLICT_POLICY`, default `last-write-wins`. */
   readonly policyOf: (table: TableName) => Policy
+  /** Columns whose values are shown nowhere, by name. `SYNC_HIDE_COLUMNS`, default none. */
+  readonly hiddenOf: (table: TableName) => ReadonlyArray<string>
   /** Pause between the end of a cycle and the start of the next: more than 0, at most 24 days. `SYNC_INTERVAL`. */
   readonly interval: Duration.Duration
   /** `eco` visits external less and less often while nothing changes there. `SYNC_SCHEDULE`, default `spaced`. */
@@ -122,6 +125,7 @@ export interface Settings {
   readonly excluded?: Selection | undefined
   readonly stamps?: Assignments | undefined
   readonly policies?: Assignments<Policy> | undefined
+  readonly hidden?: ReadonlyArray<{ readonly table: TableName; readonly column: string }> | undefined
   readonly interval?: Duration.DurationInput | undefined
   readonly schedule?: SyncConfig["Type"]["schedule"] | undefined
   readonly maxInterval?: Duration.DurationInput | undefined
@@ -156,6 +160,8 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     stampOf: (table) => assigned(stamps, table) ?? "updated_at",
     stampIsDefault: (table) => assigned(stamps, table) === undefined,
     policyOf: (table) => assigned(policies, table) ?? "last-write-wins",
+    hiddenOf: (table) =>
+      (settings.hidden ?? []).filter((it) => display(it.table) === display(table)).map(({ column }) => column),
     interval: Duration.decode(settings.interval ?? "5 minutes"),
     schedule: settings.schedule ?? "spaced",
     maxInterval: Duration.decode(settings.maxInterval ?? defaultMaxInterval),
@@ -211,6 +217,9 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     ),
     stamps: assignments("SYNC_STAMP"),
     policies: Either.flatMap(assignments("SYNC_CONFLICT_POLICY"), policies),
+    hidden: known === null
+      ? Either.right(undefined)
+      : optional(env, "SYNC_HIDE_COLUMNS", (text) => parseColumns(text, (table) => isSelected(known, table))),
     interval: optional(env, "SYNC_INTERVAL", interval),
     schedule: optional(env, "SYNC_SCHEDULE", oneOf("spaced", "eco")),
     maxInterval: optional(env, "SYNC_MAX_INTERVAL", (text) => maxInterval(text, env.get("SYNC_INTERVAL"))),
@@ -250,6 +259,7 @@ const variables = [
   "SYNC_EXCLUDE",
   "SYNC_STAMP",
   "SYNC_CONFLICT_POLICY",
+  "SYNC_HIDE_COLUMNS",
   "SYNC_INTERVAL",
   "SYNC_SCHEDULE",
   "SYNC_MAX_INTERVAL",
