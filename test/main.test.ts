@@ -21,6 +21,9 @@ const commands = [
   "quarantine",
   "approve",
   "reject",
+  "pause",
+  "resume",
+  "sync",
   "probe",
   "teardown",
   "demo"
@@ -65,7 +68,7 @@ describe("the command line", () => {
       for (const command of commands) assert.include(help.out, `- ${command}`)
       assert.include(help.out, "EXIT CODES")
       assert.notInclude(help.out, "\u001b")
-      yield* inPairs([...commands, "conflicts restore", "quarantine discard"], (command) =>
+      yield* inPairs([...commands, "conflicts restore", "conflicts keep", "quarantine discard"], (command) =>
         Effect.map(run([...command.split(" "), "--help"]), ({ code, out }) => {
           assert.strictEqual(code, 0, command)
           assert.include(out, "DESCRIPTION")

@@ -38,7 +38,7 @@ const TableView = Schema.Struct({
   rows: BySide,
   pending: BySide,
   quarantined: BySide,
-  /** Versions that lost on that side and were not brought back. */
+  /** Versions that lost on that side, and that nobody has restored or kept so. */
   conflicts: BySide,
   proven: Schema.NullOr(Schema.Struct({
     rows: Schema.Number,
@@ -58,6 +58,8 @@ export const View = Schema.Struct({
     runningSinceMs: Count,
     nextMs: Count,
     last: Schema.NullOr(Schema.Struct({ endedMs: Schema.Number, durationMs: Schema.Number, outcome: Outcome })),
+    /** When the newest of `/api/cycles` ended: what is shown may have passed over it. */
+    newsMs: Count,
     failures: Schema.Number,
     error: Schema.NullOr(Schema.String)
   }),
@@ -108,7 +110,7 @@ export interface Known {
 
 export const viewOf = (known: Known): View => {
   const { config, nowMs, observed, version } = known
-  const { error, failures, last, look, movedAtMs, nextMs, paused, runningSinceMs } = observed
+  const { error, failures, last, look, movedAtMs, nextMs, paused, recent, runningSinceMs } = observed
   return {
     version,
     nowMs,
@@ -116,6 +118,7 @@ export const viewOf = (known: Known): View => {
       runningSinceMs,
       nextMs,
       last: last === null ? null : { endedMs: last.endedMs, durationMs: last.durationMs, outcome: last.outcome },
+      newsMs: recent.at(-1)?.endedMs ?? null,
       failures,
       error: error?.message ?? null
     },
@@ -137,7 +140,7 @@ export const viewOf = (known: Known): View => {
         rows: both(({ rows }) => rows),
         pending: both(({ pending }) => pending),
         quarantined: both(({ quarantined }) => quarantined),
-        conflicts: both(({ unrestored }) => unrestored),
+        conflicts: both(({ undecided }) => undecided),
         proven: proven === null ? null : {
           rows: proven.rows,
           of: proven.of,

@@ -25,7 +25,7 @@ export class Observer extends Context.Tag("vaivem/programs/Observer")<Observer, 
   readonly resting: (untilMs: number) => Effect.Effect<void>
   /** For `supervise`, after a cycle that got through: looks at both databases, if that is worth it. */
   readonly look: (report: CycleReport) => Effect.Effect<void, never, ReplitDb | ExternalDb | SyncConfig>
-  /** Somebody wants the next cycle now; once, however often it is said. */
+  /** Somebody wants the next cycle now, or did something that it should look at; once, however often it is said. */
   readonly hurry: Effect.Effect<void>
   /** For `supervise`: returns when somebody said so, at once if that was before. */
   readonly hurried: Effect.Effect<void>
@@ -144,7 +144,7 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
     watch,
     look,
     resting: (untilMs) => SubscriptionRef.update(observed, (before) => ({ ...before, nextMs: untilMs })),
-    hurry: Effect.asVoid(Queue.offer(wanted, undefined)),
+    hurry: Effect.zipRight(Ref.set(stale, true), Effect.asVoid(Queue.offer(wanted, undefined))),
     hurried: Queue.take(wanted),
     now: SubscriptionRef.get(observed),
     changes: observed.changes

@@ -109,7 +109,7 @@ export const editConflict = Effect.fn("editConflict")(function*(
 })
 
 const editProblem = (
-  { key, name, shapes }: SyncedTable,
+  { key, name, shapes, stamp }: SyncedTable,
   { lostSide }: Conflict,
   hidden: ReadonlyArray<string>,
   columns: ReadonlyArray<string>
@@ -124,6 +124,7 @@ const editProblem = (
   if (columns.length === 0) return "No column was changed."
   if (unwritable.length > 0) return `${table} has no column ${list(unwritable)} that can be written.`
   if (keys.length > 0) return `${list(keys)} of ${table} belongs to the primary key, which stays as it is here.`
+  if (stamp !== null && columns.includes(stamp)) return `${stamp} of ${table} is set by the change itself.`
   return masked.length === 0
     ? null
     : `${list(masked)} of ${table} is hidden (SYNC_HIDE_COLUMNS): what nobody sees can't be changed here.`

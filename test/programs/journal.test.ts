@@ -108,6 +108,7 @@ describe("conflicts", () => {
       for (
         const [changes, problem] of [
           [{}, /^No column was changed/],
+          [{ updated_at: "2024-01-01" }, /^updated_at of perfis is set by the change itself/],
           [{ id: "b" }, /belongs to the primary key/],
           [{ email: "x" }, /is hidden \(SYNC_HIDE_COLUMNS\)/],
           [{ nomes: "x" }, /^perfis has no column nomes/]

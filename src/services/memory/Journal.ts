@@ -160,7 +160,7 @@ const edit = (store: Store, table: SyncedTable, id: string, changes: Row, nowUs:
 const write = (
   store: Store,
   table: SyncedTable,
-  { key, lost }: Conflict,
+  { key }: Conflict,
   version: (current: Row | null) => Row | null,
   nowUs: bigint
 ): void => {
@@ -169,7 +169,8 @@ const write = (
   const current = state.rows.get(rowId) ?? null
   const written = version(current)
   transact(store, nowUs, (transaction) => {
-    transaction.lose({ table: table.name, key, reason: "restore", policy: null, lost: current, won: lost })
+    const won = written === null ? null : { ...current, ...written }
+    transaction.lose({ table: table.name, key, reason: "restore", policy: null, lost: current, won })
     if (written === null) return transaction.remove(state, rowId)
     const row = restamped(state, table, written, current, nowUs)
     if (current === null) transaction.insert(state, row)
