@@ -7,11 +7,8 @@ alter table vaivem.pairs add paused_at timestamptz;
 comment on column vaivem.pairs.paused_at is 'The same of all tables, those too that are set up later.';
 
 alter table vaivem.conflicts add kept_at timestamptz;
-comment on column vaivem.conflicts.kept_at is 'When a person said that it stays as it was decided, or decided it anew: it is not open any more, and can be restored all the same.';
+comment on column vaivem.conflicts.kept_at is 'When a person said that it stays as it was decided, or decided it anew: it is undecided no more, and can be restored all the same.';
 alter table vaivem.ledger_conflicts add kept_at timestamptz;
--- What a restore replaced was a person's decision.
-update vaivem.conflicts set kept_at = decided_at where reason = 'restore';
-update vaivem.ledger_conflicts set kept_at = decided_at where reason = 'restore';
 
 create or replace function vaivem.waiting(p_schemas text[], p_tables text[], p_most bigint) returns jsonb
 language plpgsql set search_path = pg_catalog, pg_temp as $fn$
