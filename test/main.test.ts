@@ -337,6 +337,25 @@ describe("commands", () => {
       assert.deepStrictEqual([yield* rows(replit), yield* rows(external)], [[], []])
     }))
 
+  it.scopedLive("a paused table waits, for every process, until it is resumed", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      refused(yield* run(["pause", "perfis"], { env }), 2, /^perfis is not set up on Replit/)
+      yield* run(["--once"], { env })
+      assert.match((yield* run(["pause", "perfis"], { env })).out, /^Paused perfis: from the next cycle on/)
+      yield* query(replit, "insert into perfis (id, nome) values ('ana', 'Ana')")
+      const paused = yield* run(["sync", "perfis"], { env })
+      assert.deepStrictEqual([paused.code, yield* rows(external)], [3, []])
+      assert.match(paused.out, /waiting for you: perfis paused/)
+      assert.match(
+        (yield* run(["status"], { env })).out,
+        /^perfis is paused since .*`resume perfis` lets them go on\.$/m
+      )
+      assert.match((yield* run(["resume"], { env })).out, /^Resumed perfis: the next cycle syncs what waited\.$/m)
+      const resumed = yield* run(["sync", "perfis"], { env })
+      assert.deepStrictEqual([resumed.code, yield* rows(external)], [0, [{ id: "ana", nome: "Ana" }]])
+    }))
+
   it.scopedLive("conflicts are listed, shown side by side, and restored on both sides", () =>
     Effect.gen(function*() {
       const { env, external, replit } = yield* pairWithTable
