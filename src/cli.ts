@@ -11,9 +11,10 @@ import type { Ended } from "./cli/Ended.ts"
 import { Host } from "./cli/Host.ts"
 import { checkCommand, planCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
 import { conflictsCommand, quarantineCommand } from "./cli/journal.ts"
+import { pauseCommand, resumeCommand } from "./cli/pausing.ts"
 import { withPlainConsole } from "./cli/plainConsole.ts"
 import { withProgressLine } from "./cli/progressLine.ts"
-import { probeCommand, runOnce, runService, setupCommand, teardownCommand } from "./cli/syncing.ts"
+import { probeCommand, runOnce, runService, setupCommand, syncCommand, teardownCommand } from "./cli/syncing.ts"
 import type { SyncError } from "./domain/SyncError.ts"
 import { exitCode } from "./domain/SyncError.ts"
 import type { EmbeddedPostgresError } from "./services/PostgresBinaries.ts"
@@ -60,6 +61,9 @@ const command = Command.make(
     quarantineCommand,
     approveCommand,
     rejectCommand,
+    pauseCommand,
+    resumeCommand,
+    syncCommand,
     probeCommand,
     teardownCommand,
     demoCommand
@@ -88,6 +92,8 @@ const footer = HelpDoc.blocks([
     "vaivem conflicts show 3f2a",
     "vaivem quarantine discard 91c0",
     "vaivem reject perfis",
+    "vaivem pause perfis",
+    "vaivem sync perfis",
     "vaivem teardown --table perfis --yes",
     "vaivem status --help"
   ].join("\n"))

@@ -21,6 +21,9 @@ const commands = [
   "quarantine",
   "approve",
   "reject",
+  "pause",
+  "resume",
+  "sync",
   "probe",
   "teardown",
   "demo"
@@ -65,7 +68,7 @@ describe("the command line", () => {
       for (const command of commands) assert.include(help.out, `- ${command}`)
       assert.include(help.out, "EXIT CODES")
       assert.notInclude(help.out, "\u001b")
-      yield* inPairs([...commands, "conflicts restore", "quarantine discard"], (command) =>
+      yield* inPairs([...commands, "conflicts restore", "conflicts keep", "quarantine discard"], (command) =>
         Effect.map(run([...command.split(" "), "--help"]), ({ code, out }) => {
           assert.strictEqual(code, 0, command)
           assert.include(out, "DESCRIPTION")
@@ -332,6 +335,25 @@ describe("commands", () => {
         )
       }
       assert.deepStrictEqual([yield* rows(replit), yield* rows(external)], [[], []])
+    }))
+
+  it.scopedLive("a paused table waits, for every process, until it is resumed", () =>
+    Effect.gen(function*() {
+      const { env, external, replit } = yield* pairWithTable
+      refused(yield* run(["pause", "perfis"], { env }), 2, /^perfis is not set up on Replit/)
+      yield* run(["--once"], { env })
+      assert.match((yield* run(["pause", "perfis"], { env })).out, /^Paused perfis: from the next cycle on/)
+      yield* query(replit, "insert into perfis (id, nome) values ('ana', 'Ana')")
+      const paused = yield* run(["sync", "perfis"], { env })
+      assert.deepStrictEqual([paused.code, yield* rows(external)], [3, []])
+      assert.match(paused.out, /waiting for you: perfis paused/)
+      assert.match(
+        (yield* run(["status"], { env })).out,
+        /^perfis is paused since .*`resume perfis` lets them go on\.$/m
+      )
+      assert.match((yield* run(["resume"], { env })).out, /^Resumed perfis: the next cycle syncs what waited\.$/m)
+      const resumed = yield* run(["sync", "perfis"], { env })
+      assert.deepStrictEqual([resumed.code, yield* rows(external)], [0, [{ id: "ana", nome: "Ana" }]])
     }))
 
   it.scopedLive("conflicts are listed, shown side by side, and restored on both sides", () =>

@@ -4,7 +4,7 @@ import { Console, Effect } from "effect"
 import { list } from "../domain/Quantity.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
-import { contactLines } from "../programs/announce.ts"
+import { contactLines, waitingWarning, warn } from "../programs/announce.ts"
 import { setup } from "../programs/setup.ts"
 import { underLease } from "../programs/underLease.ts"
 import * as OldScripts from "../services/OldScripts.ts"
@@ -24,7 +24,7 @@ export const adoptCommand = Command.make("adopt", { folder, yes }, (options) =>
     const old = yield* OldScripts.find(options.folder)
     if (old.files.length > 0 && !options.yes) yield* confirmStopped(old)
     const done = yield* underLease(setup({ createMissing: false, strict: true }))
-    for (const { problem } of done.paused) yield* Effect.logWarning(problem)
+    yield* Effect.forEach(done.paused, (one) => warn(waitingWarning(one)), { discard: true })
     yield* Console.log(
       [
         ...contactLines(done.tables),

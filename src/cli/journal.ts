@@ -5,7 +5,7 @@ import { amount } from "../domain/Quantity.ts"
 import { label, opposite } from "../domain/Side.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
-import { listConflicts, restoreConflict, showConflict } from "../programs/conflicts.ts"
+import { keepConflict, listConflicts, restoreConflict, showConflict } from "../programs/conflicts.ts"
 import { discardQuarantine, listQuarantine, retryQuarantine } from "../programs/quarantine.ts"
 import { conflictsText, conflictText, quarantineText } from "./journalText.ts"
 import { live } from "./live.ts"
@@ -22,13 +22,22 @@ const printConflicts = Effect.fn("printConflicts")(function*(options: {
   readonly json: boolean
   readonly limit: number
   readonly table: Option.Option<string>
+  readonly undecided: boolean
 }) {
   const name = yield* tableOf(options.table)
-  const found = yield* listConflicts({ limit: options.limit, ...(name === null ? {} : { table: name }) })
+  const found = yield* listConflicts({
+    limit: options.limit,
+    ...(name === null ? {} : { table: name }),
+    ...(options.undecided ? { undecided: true } : {})
+  })
   yield* Console.log(options.json ? JSON.stringify({ conflicts: found.map(named) }) : conflictsText(found))
 })
 
-const conflictsList = Command.make("list", { json, limit, table }, printConflicts).pipe(
+const undecided = Options.boolean("undecided").pipe(
+  Options.withDescription("Only those that nobody has restored or kept.")
+)
+
+const conflictsList = Command.make("list", { json, limit, table, undecided }, printConflicts).pipe(
   Command.withDescription("Lists the conflicts of both sides, newest first.")
 )
 
@@ -48,13 +57,23 @@ const conflictsRestore = Command.make("restore", { id }, (options) =>
     )
   })).pipe(Command.withDescription("Brings the version that lost back, as an ordinary change that both sides get."))
 
+const conflictsKeep = Command.make("keep", { id }, (options) =>
+  Effect.gen(function*() {
+    const kept = yield* keepConflict(options.id)
+    yield* Console.log(
+      `Kept ${display(kept.table)} ${
+        kept.key.join(", ")
+      } as it was decided. \`conflicts restore\` still brings the loser back.`
+    )
+  })).pipe(Command.withDescription("Says that a conflict stays as it was decided: it is not undecided any more."))
+
 export const conflictsCommand = Command.make(
   "conflicts",
   {},
-  () => printConflicts({ json: false, limit: 50, table: Option.none() })
+  () => printConflicts({ json: false, limit: 50, table: Option.none(), undecided: false })
 ).pipe(
   Command.withDescription("Lists the versions of rows that lost a conflict: none of them is gone."),
-  Command.withSubcommands([conflictsList, conflictsShow, conflictsRestore]),
+  Command.withSubcommands([conflictsList, conflictsShow, conflictsRestore, conflictsKeep]),
   Command.provide(live)
 )
 

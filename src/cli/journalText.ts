@@ -3,6 +3,7 @@ import { amount } from "../domain/Quantity.ts"
 import { label, opposite } from "../domain/Side.ts"
 import { display } from "../domain/TableName.ts"
 import { textTable } from "../domain/TextTable.ts"
+import type { ShownConflict } from "../programs/conflicts.ts"
 import type { Conflict, Quarantined } from "../services/Database.ts"
 
 export const conflictsText = (conflicts: ReadonlyArray<Conflict>): string =>
@@ -16,22 +17,23 @@ export const conflictsText = (conflicts: ReadonlyArray<Conflict>): string =>
         conflict.key.join(", "),
         label(conflict.lostSide),
         conflict.reason,
-        conflict.restoredAt === null ? "no" : seconds(conflict.restoredAt)
+        conflict.restoredAt !== null ? seconds(conflict.restoredAt) : conflict.keptAt === null ? "no" : "kept"
       ])
     ]),
     "",
-    "`conflicts show ID` shows both versions, `conflicts restore ID` brings the lost one back."
+    "`conflicts show ID` shows both versions, `conflicts restore ID` brings the lost one back, `conflicts keep ID` says that it",
+    "stays as it is."
   ].join("\n")
 
 /** What lost and what won, side by side; columns that differ are marked. */
-export const conflictText = (conflict: Conflict): string => {
-  const { decidedAt, id, key, lost, lostSide, policy, reason, restoredAt, table, won } = conflict
+export const conflictText = (conflict: ShownConflict): string => {
+  const { decidedAt, differs, id, keptAt, key, lost, lostSide, policy, reason, restoredAt, table, winner, won } =
+    conflict
   const columns = [...new Set([...Object.keys(lost ?? {}), ...Object.keys(won ?? {})])]
   const cell = (row: Conflict["lost"], column: string) => row === null ? "" : row[column] ?? "(null)"
-  const both = lost !== null && won !== null
   const heading = ["", "column", `lost (${label(lostSide)})`, `won (${label(opposite(lostSide))})`]
   const rows = columns.map((column) => [
-    both && lost[column] !== won[column] ? "*" : " ",
+    differs.includes(column) ? "*" : " ",
     column,
     cell(lost, column),
     cell(won, column)
@@ -41,13 +43,12 @@ export const conflictText = (conflict: Conflict): string => {
     `Table ${display(table)}, key ${key.join(", ")}, decided ${seconds(decidedAt)}`,
     `Why: ${reasons[reason] ?? reason}${policy === null || reason !== "conflict" ? "" : ` (${policy})`}`,
     `Restored: ${restoredAt === null ? "no" : seconds(restoredAt)}`,
+    ...(keptAt === null ? [] : [`Kept: ${seconds(keptAt)}`]),
     "",
     // What won is not kept of a row that was given up for whatever the other side has.
     textTable(won === null ? [heading, ...rows].map((row) => row.slice(0, 3)) : [heading, ...rows], { cellMax: 50 }),
     ...(lost === null ? ["The losing version was a delete."] : []),
-    ...(won === null && lost !== null && !["discard", "first-contact", "rejected"].includes(reason)
-      ? ["The winning version was a delete."]
-      : [])
+    ...(winner === "deleted" && lost !== null ? ["The winning version was a delete."] : [])
   ].join("\n")
 }
 

@@ -78,7 +78,7 @@ const bill = ({ bill }: Status): ReadonlyArray<string> =>
 /** ISO 8601 to the second, as people read it. */
 const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`
 
-const advice = ({ held, tables, unreachable }: Status): ReadonlyArray<string> => {
+const advice = ({ held, pauses, tables, unreachable }: Status): ReadonlyArray<string> => {
   const quarantined = tables.reduce(
     (sum, table) => sum + sides.reduce((inner, side) => inner + (table[side]?.quarantined ?? 0), 0),
     0
@@ -89,6 +89,11 @@ const advice = ({ held, tables, unreachable }: Status): ReadonlyArray<string> =>
       `${table} is held since ${seconds(since)}: ${
         list(sides.flatMap((side) => concernedText(on[side], label(opposite(side))) ?? []))
       }. \`approve ${table}\` lets these changes through, \`reject ${table}\` brings the rows back.`
+    ),
+    ...pauses.map(({ since, table }) =>
+      table === null
+        ? `All tables are paused since ${seconds(since)}: changes wait. \`resume\` lets them go on.`
+        : `${table} is paused since ${seconds(since)}: its changes wait. \`resume ${table}\` lets them go on.`
     ),
     ...unreachable.map(({ message }) => message)
   ]

@@ -1,5 +1,5 @@
 /** The commands that move rows: the service and `--once`, `setup`, `probe`, and `teardown`, which ends it all. */
-import { Command, Options, Prompt } from "@effect/cli"
+import { Args, Command, Options, Prompt } from "@effect/cli"
 import { Console, Duration, Effect, Ref } from "effect"
 import { amount, count, duration, list } from "../domain/Quantity.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
@@ -29,13 +29,26 @@ import { SyncConfig } from "../services/SyncConfig.ts"
 import { endWith } from "./Ended.ts"
 import { Host } from "./Host.ts"
 import { live } from "./live.ts"
-import { table, tableOf } from "./options.ts"
+import { table, tableNamed, tableOf } from "./options.ts"
 import { serving } from "./serving.ts"
 
 /** `--once`. */
 export const runOnce = Effect.gen(function*() {
   yield* endWith(yield* once(yield* makeCycle, yield* makeProver))
 }).pipe(Effect.provide(live))
+
+export const syncCommand = Command.make(
+  "sync",
+  { table: Args.text({ name: "table" }) },
+  (options) =>
+    Effect.gen(function*() {
+      const only = yield* tableNamed(options.table)
+      yield* endWith(yield* once(yield* makeCycle, () => Effect.void, { only }))
+    })
+).pipe(
+  Command.withDescription("Runs one cycle at once that moves the changes of one table, and leaves the others."),
+  Command.provide(live)
+)
 
 /** The bare command. */
 export const runService = Effect.gen(function*() {

@@ -19,7 +19,7 @@ export interface Summary {
   readonly pull: DirectionCounts
   readonly durationMs: number
   readonly quarantined: number
-  readonly paused: ReadonlyArray<{ readonly table: string; readonly held?: true }>
+  readonly paused: ReadonlyArray<{ readonly table: string; readonly held?: true; readonly byHand?: "table" | "all" }>
   readonly cutShort: ReadonlyArray<string>
 }
 
@@ -43,7 +43,11 @@ export const summaryLine = (summary: Summary): string => {
 /** What waits for a person after a cycle; empty when nothing does. */
 export const waits = ({ cutShort, paused, quarantined }: Summary): ReadonlyArray<string> => [
   ...(quarantined === 0 ? [] : [`${amount(quarantined, "row")} in quarantine`]),
-  ...new Set(paused.map(({ held, table }) => `${table} ${held === true ? "held" : "paused"}`)),
+  ...new Set(
+    paused.map(({ byHand, held, table }) =>
+      `${byHand === "all" ? "every table" : table} ${held === true ? "held" : "paused"}`
+    )
+  ),
   ...(cutShort.length === 0 ? [] : ["a pass cut short"])
 ]
 

@@ -57,6 +57,24 @@ export const parseSelection = (text: string): Either.Either<Selection, string> =
     }
   })
 
+/** Reads comma-separated columns, `perfis.email` or `schema.table.column`, of tables that are `known`. */
+export const parseColumns = (
+  text: string,
+  known: (table: TableName) => boolean
+): Either.Either<ReadonlyArray<{ readonly table: TableName; readonly column: string }>, string> =>
+  Either.gen(function*() {
+    const tokens = yield* tokenize(text)
+    const columns: Array<{ readonly table: TableName; readonly column: string }> = []
+    let at = 0
+    while (true) {
+      const { column, next, table } = yield* columnAt(tokens, at)
+      if (!known(table)) return yield* Either.left(`${display(table)} is not one of the tables in SYNC_TABLES`)
+      columns.push({ table, column })
+      if (isEnd(tokens, next)) return columns
+      at = yield* pastComma(tokens, next)
+    }
+  })
+
 /** Whether a table is named, or in a schema that is meant whole. */
 export const isSelected = ({ names, schemas }: Selection, table: TableName): boolean =>
   schemas.includes(table.schema) || names.some((name) => display(name) === display(table))
@@ -141,6 +159,20 @@ const tableAt = (tokens: ReadonlyArray<Token>, index: number) =>
       return yield* Either.left(`the second dot at character ${third.at} is one too many: write schema.table`)
     }
     return { name: { schema: first, name }, next: index + 3 }
+  })
+
+const columnAt = (tokens: ReadonlyArray<Token>, index: number) =>
+  Either.gen(function*() {
+    const names = [yield* identifier(token(tokens, index), "a table name")]
+    let next = index + 1
+    while (names.length < 3 && token(tokens, next).kind === ".") {
+      names.push(yield* identifier(token(tokens, next + 1), "a name after the dot"))
+      next += 2
+    }
+    const [column, name, schema = "public"] = names.toReversed()
+    return name === undefined
+      ? yield* unexpected(tokens, next, `a dot and a column of ${names.join(".")}`)
+      : { table: { schema, name }, column: column!, next }
   })
 
 /** A wildcard that begins here, or null. */

@@ -1,4 +1,5 @@
 /** The order in which upserts travel: every table after the tables that its foreign keys point at. Deletes go the other way. */
+import { sides } from "./Side.ts"
 import type { SyncedTable } from "./SyncedTable.ts"
 import { display } from "./TableName.ts"
 
@@ -31,4 +32,19 @@ export const parentsFirst = (tables: ReadonlyArray<SyncedTable>): ReadonlyArray<
   }
   for (const table of tables) if (!visits.has(table)) visit(table)
   return groups
+}
+
+/** Tables that rows of these point at, directly or not, by name: deleting from them may take such rows along. */
+export const ancestors = (tables: ReadonlyArray<SyncedTable>, all: ReadonlyArray<SyncedTable>): ReadonlySet<string> => {
+  const found = new Set<string>()
+  const queue = [...tables]
+  while (queue.length > 0) {
+    const { shapes } = queue.pop()!
+    for (const name of sides.flatMap((side) => shapes[side].parents.map(display))) {
+      if (found.has(name)) continue
+      found.add(name)
+      queue.push(...all.filter((table) => display(table.name) === name))
+    }
+  }
+  return found
 }

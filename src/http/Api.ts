@@ -81,6 +81,8 @@ export class NotDone extends Schema.TaggedError<NotDone>()(
 ) {}
 
 const Table = Schema.Struct({ table: Schema.String })
+/** Null: all tables. */
+const TableOrAll = Schema.Struct({ table: Schema.NullOr(Schema.String) })
 
 /** What a person can do from the page. Each does what the command of its name does, and the next cycle comes at once. */
 const actions = HttpApiGroup.make("actions")
@@ -93,6 +95,93 @@ const actions = HttpApiGroup.make("actions")
     HttpApiEndpoint.post("reject", "/api/reject").setPayload(Table).addSuccess(HttpApiSchema.NoContent)
       .addError(NotDone)
   )
+  .add(
+    HttpApiEndpoint.post("pause", "/api/pause").setPayload(TableOrAll).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .add(
+    HttpApiEndpoint.post("resume", "/api/resume").setPayload(TableOrAll).addSuccess(HttpApiSchema.NoContent)
+      .addError(NotDone)
+  )
+  .middleware(Authorized)
+
+const Side = Schema.Literal("replit", "external")
+
+/** A conflict as the page shows it. Values that are hidden read so; long ones are cut. */
+export const ConflictView = Schema.Struct({
+  id: Schema.String,
+  table: Schema.String,
+  key: Schema.Array(Schema.String),
+  lostSide: Side,
+  reason: Schema.String,
+  policy: Schema.NullOr(Schema.String),
+  decidedMs: Schema.Number,
+  restoredMs: Schema.NullOr(Schema.Number),
+  keptMs: Schema.NullOr(Schema.Number),
+  loser: Schema.Literal("row", "deleted"),
+  winner: Schema.Literal("row", "deleted", "unknown"),
+  fields: Schema.Array(Schema.Struct({
+    column: Schema.String,
+    /** Left out where that version has no such column. */
+    lost: Schema.optional(Schema.NullOr(Schema.String)),
+    won: Schema.optional(Schema.NullOr(Schema.String)),
+    differs: Schema.Boolean,
+    editable: Schema.Boolean
+  }))
+})
+export type ConflictView = typeof ConflictView.Type
+
+export const QuarantineView = Schema.Struct({
+  id: Schema.String,
+  table: Schema.String,
+  key: Schema.Array(Schema.String),
+  from: Side,
+  sqlState: Schema.NullOr(Schema.String),
+  message: Schema.String,
+  blockedBy: Schema.NullOr(Schema.Array(Schema.String)),
+  attempts: Schema.Number,
+  sinceMs: Schema.Number,
+  /** Null: not before a person says so. */
+  nextMs: Schema.NullOr(Schema.Number)
+})
+export type QuarantineView = typeof QuarantineView.Type
+
+const Id = Schema.Struct({ id: Schema.String })
+
+/** `values`: whether anybody's values are in it, for they are only where a token is set. */
+const records = HttpApiGroup.make("records")
+  .add(
+    HttpApiEndpoint.get("conflicts", "/api/conflicts").addSuccess(Schema.Struct({
+      values: Schema.Boolean,
+      undecided: Schema.Array(ConflictView),
+      decided: Schema.Array(ConflictView)
+    }))
+  )
+  .add(
+    HttpApiEndpoint.get("quarantine", "/api/quarantine").addSuccess(Schema.Struct({
+      values: Schema.Boolean,
+      entries: Schema.Array(QuarantineView),
+      all: Schema.Number
+    }))
+  )
+  .add(HttpApiEndpoint.post("keep", "/api/conflicts/keep").setPayload(Id).addSuccess(HttpApiSchema.NoContent))
+  .add(HttpApiEndpoint.post("restore", "/api/conflicts/restore").setPayload(Id).addSuccess(HttpApiSchema.NoContent))
+  // Texts as PostgreSQL reads them, by column; null is NULL.
+  .add(
+    HttpApiEndpoint.post("edit", "/api/conflicts/edit").setPayload(Schema.Struct({
+      id: Schema.String,
+      changes: Schema.Record({ key: Schema.String, value: Schema.NullOr(Schema.String) })
+    })).addSuccess(HttpApiSchema.NoContent)
+  )
+  // Null: all of them.
+  .add(
+    HttpApiEndpoint.post("retry", "/api/quarantine/retry").setPayload(
+      Schema.Struct({ id: Schema.NullOr(Schema.String) })
+    )
+      .addSuccess(HttpApiSchema.NoContent)
+  )
+  .add(HttpApiEndpoint.post("discard", "/api/quarantine/discard").setPayload(Id).addSuccess(HttpApiSchema.NoContent))
+  .addError(NotDone)
   .middleware(Authorized)
 
 /** For a browser: the token once, and then a cookie that no script can read and no other site can send. */
@@ -117,5 +206,7 @@ const page = HttpApiGroup.make("page")
   )
 
 export class Api
-  extends HttpApi.make("vaivem").add(watching).add(measures).add(dashboard).add(actions).add(session).add(page)
+  extends HttpApi.make("vaivem").add(watching).add(measures).add(dashboard).add(actions).add(records).add(session).add(
+    page
+  )
 {}

@@ -9,7 +9,7 @@ import type { EndedCycle, Observed } from "../programs/Observer.ts"
 import { sleeps } from "../programs/planned.ts"
 import type { Traffic } from "../services/Database.ts"
 import type { SyncConfig } from "../services/SyncConfig.ts"
-import { isUp, lagMs } from "./gauges.ts"
+import { isUp, lagMs, whyOf } from "./gauges.ts"
 
 const Count = Schema.NullOr(Schema.Number)
 const BySide = Schema.Struct({ replit: Count, external: Count })
@@ -38,7 +38,7 @@ const TableView = Schema.Struct({
   rows: BySide,
   pending: BySide,
   quarantined: BySide,
-  /** Versions that lost on that side and were not brought back. */
+  /** Versions that lost on that side, and that nobody has restored or kept so. */
   conflicts: BySide,
   proven: Schema.NullOr(Schema.Struct({
     rows: Schema.Number,
@@ -48,7 +48,7 @@ const TableView = Schema.Struct({
   })),
   /** Null when this process moved nothing of it yet. */
   movedAtMs: Count,
-  waits: Schema.NullOr(Schema.Struct({ why: Schema.Literal("held", "paused"), problem: Schema.String }))
+  waits: Schema.NullOr(Schema.Struct({ why: Schema.Literal("held", "paused", "by-hand"), problem: Schema.String }))
 })
 
 export const View = Schema.Struct({
@@ -58,6 +58,8 @@ export const View = Schema.Struct({
     runningSinceMs: Count,
     nextMs: Count,
     last: Schema.NullOr(Schema.Struct({ endedMs: Schema.Number, durationMs: Schema.Number, outcome: Outcome })),
+    /** When the newest of `/api/cycles` ended: what is shown may have passed over it. */
+    newsMs: Count,
     failures: Schema.Number,
     error: Schema.NullOr(Schema.String)
   }),
@@ -69,6 +71,8 @@ export const View = Schema.Struct({
   }),
   databases: Schema.Struct({ replit: DatabaseView, external: DatabaseView }),
   tables: Schema.Array(TableView),
+  /** A person paused all of them. */
+  allPaused: Schema.Boolean,
   /** When the tables were counted; null before the first cycle got through. */
   lookedAtMs: Count
 })
@@ -106,7 +110,7 @@ export interface Known {
 
 export const viewOf = (known: Known): View => {
   const { config, nowMs, observed, version } = known
-  const { error, failures, last, look, movedAtMs, nextMs, paused, runningSinceMs } = observed
+  const { error, failures, last, look, movedAtMs, nextMs, paused, recent, runningSinceMs } = observed
   return {
     version,
     nowMs,
@@ -114,6 +118,7 @@ export const viewOf = (known: Known): View => {
       runningSinceMs,
       nextMs,
       last: last === null ? null : { endedMs: last.endedMs, durationMs: last.durationMs, outcome: last.outcome },
+      newsMs: recent.at(-1)?.endedMs ?? null,
       failures,
       error: error?.message ?? null
     },
@@ -135,7 +140,7 @@ export const viewOf = (known: Known): View => {
         rows: both(({ rows }) => rows),
         pending: both(({ pending }) => pending),
         quarantined: both(({ quarantined }) => quarantined),
-        conflicts: both(({ unrestored }) => unrestored),
+        conflicts: both(({ undecided }) => undecided),
         proven: proven === null ? null : {
           rows: proven.rows,
           of: proven.of,
@@ -143,9 +148,10 @@ export const viewOf = (known: Known): View => {
           unproven: Object.values(proven.unproven).reduce((sum, n) => sum + n, 0)
         },
         movedAtMs: movedAtMs.get(table) ?? null,
-        waits: waits === undefined ? null : { why: waits.held === true ? "held" : "paused", problem: waits.problem }
+        waits: waits === undefined ? null : { why: whyOf(waits), problem: waits.problem }
       }
     }),
+    allPaused: paused.some(({ byHand }) => byHand === "all"),
     lookedAtMs: look?.atMs ?? null
   }
 }

@@ -3,6 +3,7 @@ import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
 import { isElsewhere } from "../domain/Summary.ts"
 import type { Observed } from "../programs/Observer.ts"
+import type { Paused } from "../programs/pass.ts"
 import type { TableStatus } from "../programs/status.ts"
 import type { Traffic } from "../services/Database.ts"
 import type { Family, Sample } from "./prometheus.ts"
@@ -75,11 +76,10 @@ export const gauges = ({ nowMs, observed, traffic, version }: Known): ReadonlyAr
   ),
   gauge(
     "vaivem_table_waits",
-    "1 for a table that waits for a person: held by the brake, or paused because it doesn't fit.",
-    [...new Map(observed.paused.map((paused) => [paused.table, paused])).values()].map(({ held, table }) => ({
-      labels: { table, why: held === true ? "held" : "paused" },
-      value: 1
-    }))
+    "1 for a table that waits for a person: held by the brake, paused because it doesn't fit, or by-hand.",
+    [...new Map(observed.paused.map((paused) => [`${whyOf(paused)} ${paused.table}`, paused])).values()].map(
+      (paused) => ({ labels: { table: paused.table, why: whyOf(paused) }, value: 1 })
+    )
   ),
   gauge(
     "vaivem_database_up",
@@ -137,6 +137,10 @@ const gauge = (name: string, help: string, samples: ReadonlyArray<Sample>): Fami
   type: "gauge",
   samples
 })
+
+/** `by-hand`: a person paused it. */
+export const whyOf = ({ byHand, held }: Paused): "held" | "paused" | "by-hand" =>
+  byHand !== undefined ? "by-hand" : held === true ? "held" : "paused"
 
 const one = (value: number): Sample => ({ labels: {}, value })
 

@@ -27,7 +27,18 @@ const readPage = Effect.gen(function*() {
   const folder = yield* path.fromFileUrl(new URL("./page/", import.meta.url))
   const chart = createRequire(import.meta.url)
   const files = [
-    ...["index.html", "page.css", "page.js", "texts.js", "icon.svg"].map((name) => [name, path.join(folder, name)]),
+    ...[
+      "index.html",
+      "page.css",
+      "page.js",
+      "asking.js",
+      "chart.js",
+      "elements.js",
+      "journal.js",
+      "reading.js",
+      "texts.js",
+      "icon.svg"
+    ].map((name) => [name, path.join(folder, name)]),
     ["uplot.js", chart.resolve("uplot/dist/uPlot.esm.js")],
     ["uplot.css", chart.resolve("uplot/dist/uPlot.min.css")]
   ] as const

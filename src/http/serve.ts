@@ -19,6 +19,7 @@ import { guarded, makeGuard } from "./Guard.ts"
 import { page } from "./pageFiles.ts"
 import { exposition, familiesOf } from "./prometheus.ts"
 import { readiness, readyLimitMs } from "./ready.ts"
+import { records } from "./records.ts"
 
 /**
  * Listens, and answers until the scope closes; requests that are open then are cut. Returns the URL for people. A port that
@@ -29,12 +30,15 @@ export const serve = Effect.fn("serve")(function*(address: HttpAddress, version:
   const { port } = server.address as HttpServer.TcpAddress
   const guard = yield* makeGuard(address.token)
   const around = guarded(address.token === null)
+  const recordsOf = records({ hasToken: address.token !== null })
   yield* Layer.build(
     // Not `HttpApiBuilder.serve`: what it wraps around the app comes after the answer has gone.
     Layer.unwrapEffect(Effect.map(HttpApiBuilder.httpApp, (app) => HttpServer.serve(around(app)))).pipe(
       Layer.provide([HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer]),
       Layer.provide(HttpApiBuilder.api(Api)),
-      Layer.provide(Layer.mergeAll(watching, measures(version), dashboard(version), actions, session(guard), page)),
+      Layer.provide(
+        Layer.mergeAll(watching, measures(version), dashboard(version), actions, recordsOf, session(guard), page)
+      ),
       Layer.provide(Layer.succeed(Authorized, Authorized.of(guard.authorize))),
       Layer.provide(Layer.succeed(HttpServer.HttpServer, server)),
       Layer.provide(NodeHttpServer.layerContext)

@@ -29,7 +29,7 @@ export class Observer extends Context.Tag("vaivem/programs/Observer")<Observer, 
   readonly look: (report: CycleReport) => Effect.Effect<void, never, ReplitDb | ExternalDb | SyncConfig>
   /** What a turn of the rolling proof found. */
   readonly proved: (found: ReadonlyArray<Proved>) => Effect.Effect<void>
-  /** Somebody wants the next cycle now; once, however often it is said. */
+  /** Somebody wants the next cycle now, or did something that it should look at; once, however often it is said. */
   readonly hurry: Effect.Effect<void>
   /** For `supervise`: returns when somebody said so, at once if that was before. */
   readonly hurried: Effect.Effect<void>
@@ -167,7 +167,7 @@ export const makeObserver: Effect.Effect<Observer["Type"]> = Effect.gen(function
         ? Effect.void
         : SubscriptionRef.update(observed, (before) => ({ ...before, differing: differingAfter(before, found) })),
     resting: (untilMs) => SubscriptionRef.update(observed, (before) => ({ ...before, nextMs: untilMs })),
-    hurry: Effect.asVoid(Queue.offer(wanted, undefined)),
+    hurry: Effect.zipRight(Ref.set(stale, true), Effect.asVoid(Queue.offer(wanted, undefined))),
     hurried: Queue.take(wanted),
     now: SubscriptionRef.get(observed),
     changes: observed.changes

@@ -1,5 +1,5 @@
 /** Tells people what a cycle did: results on standard output, what they should look at in the log. */
-import { Console, Effect } from "effect"
+import { Array as Arr, Console, Effect } from "effect"
 import { amount } from "../domain/Quantity.ts"
 import { label } from "../domain/Side.ts"
 import { firstContactLine, summaryLine } from "../domain/Summary.ts"
@@ -35,10 +35,10 @@ export const waitingWarning = ({ held, problem, table }: Paused): Warning => ({
   reason: problem
 })
 
-/** What of a report is worth a warning. */
+/** What of a report is worth a warning. What is said of all tables is said once. */
 export const warningsOf = ({ cutShort, paused, quarantined, warnings }: CycleReport): ReadonlyArray<Warning> => [
   ...warnings.map(setUpWarning),
-  ...paused.map(waitingWarning),
+  ...Arr.dedupeWith(paused, (one, other) => one.problem === other.problem).map(waitingWarning),
   ...cutShort.map((reason) => ({ event: "Pass cut short", reason })),
   ...(quarantined === 0 ? [] : [{
     event: "Rows in quarantine",

@@ -7,6 +7,8 @@
  */
 import { Effect } from "effect"
 import { brakeText, concernedText, isOver, largeEnough, type Limits, nothingGoes } from "../domain/brake.ts"
+import { ancestors } from "../domain/parentsFirst.ts"
+import { isPaused } from "../domain/pauses.ts"
 import { list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
@@ -29,6 +31,7 @@ export const countTo = (limits: Limits | null): number => limits === null ? 0 : 
 /**
  * Looks at every table that has something to move, and says how much of it may. `all` are the tables that are synced; of
  * those that don't wait, `later` says how much may go in the rest of this cycle: what is left of the same allowances.
+ * Tables that a person paused are none of the work, and are in neither.
  */
 export const brake = Effect.fn("brake")(function*(
   work: ReadonlyArray<Work>,
@@ -59,7 +62,7 @@ export const brake = Effect.fn("brake")(function*(
         sayProgress(`Looking through what waits of ${display(table.name)}`)
       )
       : { holding: null, allowances: plain(limits) }
-    if (looked.holding !== null) held.push({ table, paused: pausedOf(table, looked.holding, limits) })
+    if (looked.holding !== null) held.push({ table, paused: heldOf(table, looked.holding, limits) })
     if (looked.problem !== undefined) paused.push({ table: display(table.name), problem: looked.problem })
     const approved = looked.problem === undefined ? note?.approved ?? null : null
     ways.set(table, { approved, allowances: looked.allowances, withoutDeletes: false })
@@ -70,13 +73,14 @@ export const brake = Effect.fn("brake")(function*(
   for (const { since, table } of notes) {
     if (since !== null && freed.has(display(table))) yield* replit.releaseTable(table, false)
   }
-  const parents = ancestors(held.map(({ table }) => table), all)
+  const isStopped = ({ name }: SyncedTable) => isPaused(answers.replit.pauses, name)
+  const parents = ancestors([...held.map(({ table }) => table), ...all.filter(isStopped)], all)
   const isParent = ({ name }: SyncedTable) => parents.has(display(name))
   const mayGoOn = (name: string) => !waiting.has(name) && (freed.has(name) || !flagged.includes(name))
-  const later = all.filter(({ name }) => mayGoOn(display(name))).map((table): Work => {
+  const later = all.filter((table) => mayGoOn(display(table.name)) && !isStopped(table)).map((table): Work => {
     const one: Work = { table, pending: neither, quarantined: neither }
-    if (limits === null) return one
-    const allowances = ways.get(table)?.allowances ?? plain(limits)
+    if (limits === null && !isParent(table)) return one
+    const allowances = ways.get(table)?.allowances ?? (limits === null ? unlimited() : plain(limits))
     // What was approved went first, in the pass that this is for.
     return Object.assign(one, { way: { approved: null, allowances, withoutDeletes: isParent(table) } })
   })
@@ -91,8 +95,10 @@ export const brake = Effect.fn("brake")(function*(
       })
     ],
     work: work.map((one): Work => {
+      const withoutDeletes = isParent(one.table)
       const way = ways.get(one.table)
-      return way === undefined ? one : { ...one, way: { ...way, withoutDeletes: isParent(one.table) } }
+      if (way !== undefined) return { ...one, way: { ...way, withoutDeletes } }
+      return withoutDeletes ? { ...one, way: { approved: null, allowances: unlimited(), withoutDeletes } } : one
     })
   }
 })
@@ -202,7 +208,10 @@ const plain = ({ rows }: Limits): NonNullable<Way["allowances"]> => ({
   external: { deletes: rows, overwrites: rows }
 })
 
-const pausedOf = (table: SyncedTable, holding: Holding, limits: Limits): Paused => ({
+/** The brake is off. */
+const unlimited = (): NonNullable<Way["allowances"]> => plain({ rows: Infinity, percent: 0 })
+
+const heldOf = (table: SyncedTable, holding: Holding, limits: Limits): Paused => ({
   table: display(table.name),
   problem: heldProblem(
     display(table.name),
@@ -213,20 +222,5 @@ const pausedOf = (table: SyncedTable, holding: Holding, limits: Limits): Paused 
   ),
   held: true
 })
-
-/** Tables that rows of these point at, directly or not, by name: deleting from them may take such rows along. */
-const ancestors = (tables: ReadonlyArray<SyncedTable>, all: ReadonlyArray<SyncedTable>): ReadonlySet<string> => {
-  const found = new Set<string>()
-  const queue = [...tables]
-  while (queue.length > 0) {
-    const { shapes } = queue.pop()!
-    for (const name of sides.flatMap((side) => shapes[side].parents.map(display))) {
-      if (found.has(name)) continue
-      found.add(name)
-      queue.push(...all.filter((table) => display(table.name) === name))
-    }
-  }
-  return found
-}
 
 const isSame = (a: TableName, b: TableName): boolean => display(a) === display(b)

@@ -5,6 +5,7 @@
 import { Duration, Effect, Either } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
 import { idFindings } from "../domain/idFindings.ts"
+import { pausedProblem } from "../domain/pauses.ts"
 import { duration, list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides, urlSetting } from "../domain/Side.ts"
@@ -12,7 +13,7 @@ import { sequencesOf } from "../domain/splitIds.ts"
 import type { SyncedTable, TableShape } from "../domain/SyncedTable.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display, quote } from "../domain/TableName.ts"
-import type { Database, Hello, Identity, Inspected, Neglect } from "../services/Database.ts"
+import type { Database, Hello, Identity, Inspected, Neglect, Pause } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases, onBoth } from "./databases.ts"
 import { sentence } from "./leftBehind.ts"
@@ -108,6 +109,7 @@ interface Seen {
   readonly refused: ReadonlyArray<string>
   readonly captured: ReadonlyArray<TableName>
   readonly neglect: Neglect | null
+  readonly pauses: ReadonlyArray<Pause>
   readonly tables: ReadonlyArray<Inspected>
   /** What is called as the changelog of each table is. */
   readonly changelogs: ReadonlyArray<Inspected>
@@ -128,6 +130,7 @@ const look = (database: Database, target: ConnectionTarget, names: ReadonlyArray
       refused,
       captured: yield* database.captured,
       neglect: identity === null ? null : yield* database.neglect,
+      pauses: yield* database.pauses,
       tables: yield* database.inspect(names),
       changelogs: yield* database.inspect(names.map(({ name, schema }) => ({ schema, name: `${name}_changelog` })))
     } satisfies Seen
@@ -141,7 +144,7 @@ const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
 })
 
 const sideCheck = (
-  { captured, changelogs, hello, identity, neglect, refused, side, target }: Seen,
+  { captured, changelogs, hello, identity, neglect, pauses, refused, side, target }: Seen,
   names: ReadonlyArray<TableName>,
   nothingIsInstalled: boolean
 ) => {
@@ -179,7 +182,8 @@ const sideCheck = (
           + "Start the service, or remove what it installed: `teardown`."
         ]
         : []),
-      ...captured.map(display).filter((name) => !meant.has(name)).map(sentence)
+      ...captured.map(display).filter((name) => !meant.has(name)).map(sentence),
+      ...pauses.map(({ table }) => pausedProblem(table))
     ],
     notes: [
       ...(neglect === null || neglect.folded.length === 0

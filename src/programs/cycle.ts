@@ -3,12 +3,14 @@
  * purge old history. Retries what may pass by itself; knows nothing about when the next cycle is.
  */
 import { Clock, DateTime, Duration, Effect, Option, Ref, Schedule, ScheduleDecision } from "effect"
+import { isPaused, pausedOf, type Pauses } from "../domain/pauses.ts"
 import { duration, list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded, LeaseTaken, needsPerson, WorldRefused } from "../domain/SyncError.ts"
+import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import { isRenewalDone, noTokens, type Renewal, timeTravel, type Tokens } from "../domain/Tokens.ts"
 import type { Answer, Lease, Moved } from "../services/Database.ts"
@@ -42,6 +44,8 @@ export interface CycleOptions {
   readonly wakes?: Wakes
   /** Something was announced, so this will be no idle cycle: both sides are asked at once. */
   readonly woken?: boolean
+  /** Moves changes of this table alone. For other copies of the service that is no cycle: theirs is due as before. */
+  readonly only?: TableName
 }
 
 export interface CycleReport {
@@ -162,9 +166,11 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
       replit.ask({
         ...questionTo("replit", known, config),
         reads,
-        note: { holder: memory.holder, otherSideIdle, notBeforeMs: Duration.toMillis(options.notBefore), spent }
+        ...(options.only === undefined
+          ? { note: { holder: memory.holder, otherSideIdle, notBeforeMs: Duration.toMillis(options.notBefore), spent } }
+          : {})
       }).pipe(
-        Effect.tap((ours) => memory.spent.noted(ours.installed ? spent : null)),
+        Effect.tap((ours) => memory.spent.noted(ours.installed && options.only === undefined ? spent : null)),
         Effect.tap(tellFolded("replit", tally))
       ))
   const answers = options.woken === true
@@ -184,21 +190,33 @@ const attempt = Effect.fn("attempt")(function*(memory: Memory, options: CycleOpt
     : { replit: noTokens, external: noTokens }
   const asLeft = timeTravel(told) === null
   // A cycle that was broken off is ended, although nothing is left to move: only then is a restore to its middle told.
-  if (asLeft && isRenewalDone(told) && isKnown && isIdle(ours) && isIdle(theirs)) {
-    return report("idle", yield* Ref.get(tally), known, answers, null)
+  if (asLeft && isRenewalDone(told) && isKnown && sides.every((side) => isIdle(answers[side], ours.pauses))) {
+    // The question has noted a cycle in which nothing waits at all.
+    const isNoted = options.only !== undefined || sides.every((side) => isIdle(answers[side]))
+    if (!isNoted) yield* replit.finish(null)
+    const paused = pausedOf(ours.pauses, known?.tables.map(({ table }) => table) ?? [])
+    return report("idle", { ...yield* Ref.get(tally), paused }, known, answers, null)
   }
   const done = yield* holding((enter, release) =>
     Effect.gen(function*() {
       // Asked one after the other, they may have been asked in the middle of another copy's renewal; now they aren't.
       const tokens = asLeft ? told : yield* tokensOf
       yield* refuseTimeTravel(tokens)
-      return yield* underLease(memory, answers, fitting, tally, tokens, { enter, release, wakes: options.wakes })
+      return yield* underLease(memory, answers, fitting, tally, tokens, { enter, release, ...options })
     })
   )
   if (Option.isSome(done)) return done.value
   if (options.lease === "skip") return report("standby", yield* Ref.get(tally), known, answers, null)
   return yield* new LeaseTaken({ message: "Another copy of vaivem is syncing this pair right now." })
 })
+
+/** A table that was asked for by name and can't be synced now. */
+const notReady = (only: TableName, { paused }: Ready) =>
+  new ActionNeeded({
+    table: only,
+    message: paused.find(({ table }) => table === display(only))?.problem
+      ?? `${display(only)} is none of the tables that are synced: add it to SYNC_TABLES.`
+  })
 
 interface Answers {
   readonly replit: Answer
@@ -211,10 +229,9 @@ const underLease = Effect.fn("underLease")(function*(
   fitting: Known | "all" | null,
   tally: Ref.Ref<Tally>,
   tokens: Readonly<Record<Side, Tokens>>,
-  { enter, release, wakes }: {
+  { enter, only, release, wakes }: Pick<CycleOptions, "only" | "wakes"> & {
     readonly enter: Enter
     readonly release: Lease["release"]
-    readonly wakes: Wakes | undefined
   }
 ) {
   const config = yield* SyncConfig
@@ -237,8 +254,16 @@ const underLease = Effect.fn("underLease")(function*(
   const answers = setUp === null ? before : yield* askAgain()
   if (setUp !== null) yield* noteStates(memory, answers)
   const ready = (yield* Ref.get(memory.ready))!
-  const braked = yield* brake(workOf(ready, answers), ready.tables.map(({ table }) => table), answers)
-  yield* Ref.update(tally, (now) => ({ ...now, paused: [...now.paused, ...braked.paused] }))
+  const all = ready.tables.map(({ table }) => table)
+  const { pauses } = answers.replit
+  const isMeant = ({ name }: SyncedTable) => only === undefined || display(only) === display(name)
+  if (!all.some(isMeant)) return yield* notReady(only!, ready)
+  const work = workOf(ready, answers).filter(({ table }) => isMeant(table) && !isPaused(pauses, table.name))
+  const braked = yield* brake(work, all, answers)
+  yield* Ref.update(
+    tally,
+    (now) => ({ ...now, paused: [...now.paused, ...pausedOf(pauses, all), ...braked.paused] })
+  )
   // A database on which nothing may be installed keeps no token.
   const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
   const announced = renewals === null
@@ -254,14 +279,14 @@ const underLease = Effect.fn("underLease")(function*(
   const moved = yield* Ref.get(tally)
   // What a paused table applied may not be acknowledged yet, and its history is what says so.
   const paused = new Set(moved.paused.map(({ table }) => table))
-  const through = ready.tables.map(({ table }) => table.name).filter((name) => !paused.has(display(name)))
+  const through = all.map(({ name }) => name).filter((name) => !paused.has(display(name)))
   const kept = {
     historyMs: Duration.toMillis(config.retention),
     conflictsMs: Duration.toMillis(config.keepConflicts)
   }
   const run = yield* runOf(startedMs, moved, null)
   const [ours, theirs] = yield* Effect.all([
-    replit.finish(run, renewals?.taken.replit),
+    replit.finish(run, renewals?.taken.replit, { whole: only === undefined }),
     external.purge(through, kept, renewals?.taken.external),
     replit.purge(through, kept)
   ], { concurrency: 3 })
@@ -354,8 +379,9 @@ const isAsItWas = (
       && found.fingerprint === fingerprints[side] && found.fingerprint === found.captured
   })
 
-const isIdle = (answer: Answer): boolean =>
-  answer.installed && answer.tables.every(({ due, pending }) => !pending && due === 0)
+/** Nothing is to be moved, but perhaps of tables that are paused. */
+const isIdle = (answer: Answer, pauses: Pauses = []): boolean =>
+  answer.installed && answer.tables.every(({ due, name, pending }) => !pending && due === 0 || isPaused(pauses, name))
 
 const checkPair = Effect.fn("checkPair")(function*({ external, replit }: Answers) {
   if (pairProblem({ replit: replit.identity, external: external.identity }) === null) return

@@ -46,7 +46,8 @@ const standingOf = (observed: Observed): Standing => {
   return {
     failure: error === null ? null : { count: failures, message: error.message, needsPerson: error.needsPerson },
     hasPassed: passed !== null,
-    waiting: paused,
+    // Who paused a table knows it.
+    waiting: paused.filter(({ byHand }) => byHand === undefined),
     quarantined,
     differing,
     capturedAnew,

@@ -63,6 +63,8 @@ export interface Paused {
   readonly problem: string
   /** By the brake. */
   readonly held?: true
+  /** A person said so: of this table, or of all. */
+  readonly byHand?: "table" | "all"
 }
 
 const nothing: Moved = { inserted: 0, updated: 0, deleted: 0, conflicts: 0, quarantined: 0, bytes: 0 }

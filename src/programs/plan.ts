@@ -5,6 +5,7 @@
  */
 import { DateTime, Effect } from "effect"
 import type { Policy } from "../domain/decide.ts"
+import { hideKey } from "../domain/hiding.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
 import type { Key, SyncedTable } from "../domain/SyncedTable.ts"
@@ -152,6 +153,8 @@ const pairProblems = Effect.fn("pairProblems")(function*({ external, replit }: O
 const figuresOf = Effect.fn("figuresOf")(
   function*(table: SyncedTable, contract: string, ours: Ours, { show }: PlanOptions) {
     const surveyed = yield* survey(table, show)
+    const hidden = (yield* SyncConfig).hiddenOf(table.name)
+    const shownKey = (key: Key) => hideKey(hidden, table.key, key)
     const { different, onlyOn, rows, sample, twins, wins } = surveyed
     return {
       setUp: yield* isSetUp(table, contract, ours),
@@ -161,8 +164,15 @@ const figuresOf = Effect.fn("figuresOf")(
       equal: Math.max(0, Math.min(rows.replit - onlyOn.replit, rows.external - onlyOn.external) - different),
       different,
       rule: { policy: table.policy, stamp: table.stamp, ...wins },
-      sample: sample.map(plannedRow),
-      twins,
+      sample: sample.map((row) => plannedRow({ ...row, key: shownKey(row.key) })),
+      twins: {
+        ...twins,
+        sample: twins.sample.map(({ external, index, replit }) => ({
+          index,
+          replit: shownKey(replit),
+          external: shownKey(external)
+        }))
+      },
       estimatedBytes: yield* estimate(table, surveyed),
       waiting: yield* waitingOn(table.name, ours)
     } satisfies Figures

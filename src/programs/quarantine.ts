@@ -1,17 +1,36 @@
 /** What the other side refused, on both sides, and what a person can do about it. */
 import { Effect } from "effect"
+import { hideKey, hideMessage } from "../domain/hiding.ts"
 import { opposite } from "../domain/Side.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
+import type { Quarantined } from "../services/Database.ts"
 import { idProblem } from "./conflicts.ts"
 import { databases, onBoth } from "./databases.ts"
+import { hiding, type Shows } from "./hiding.ts"
 import { syncedTable } from "./syncedTable.ts"
 import { underLease } from "./underLease.ts"
 
-/** Oldest first. */
-export const listQuarantine = Effect.fn("listQuarantine")(function*(table: TableName | null) {
+/** As it may be shown, oldest first. With `noValues` no value is shown at all. */
+export const listQuarantine = Effect.fn("listQuarantine")(function*(
+  table: TableName | null,
+  { noValues } = { noValues: false }
+) {
+  const all = yield* quarantined(table)
+  const shows = yield* hiding(all.map((entry) => entry.table), noValues)
+  return all.map((entry) => shown(entry, shows(entry.table)))
+})
+
+const quarantined = Effect.fn("quarantined")(function*(table: TableName | null) {
   const found = yield* onBoth((database) => database.quarantined(table))
   return [...found.replit, ...found.external].sort((a, b) => (a.since < b.since ? -1 : a.since > b.since ? 1 : 0))
+})
+
+const shown = (entry: Quarantined, { hidden, key }: Shows): Quarantined => ({
+  ...entry,
+  key: hideKey(hidden, key, entry.key),
+  blockedBy: entry.blockedBy === null ? null : hideKey(hidden, key, entry.blockedBy),
+  message: hideMessage(hidden, entry)
 })
 
 /** Makes one row, or all, due: the next cycle tries them. Returns how many. */
@@ -37,13 +56,13 @@ export const discardQuarantine = Effect.fn("discardQuarantine")(function*(id: st
     yield* both[opposite(found.from)].mark(table, [found.key])
     yield* both[found.from].discard(table, found.id)
   }))
-  return found
+  return shown(found, (yield* hiding([found.table], false))(found.table))
 })
 
 const findQuarantined = Effect.fn("findQuarantined")(function*(id: string) {
   const problem = idProblem(id)
   if (problem !== null) return yield* new ActionNeeded({ message: problem })
-  const matching = (yield* listQuarantine(null)).filter((entry) => entry.id.startsWith(id.toLowerCase()))
+  const matching = (yield* quarantined(null)).filter((entry) => entry.id.startsWith(id.toLowerCase()))
   if (matching.length === 1) return matching[0]!
   return yield* new ActionNeeded({
     message: matching.length === 0

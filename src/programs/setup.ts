@@ -6,13 +6,13 @@
 import { Effect, Random } from "effect"
 import type { Contract } from "../domain/contract.ts"
 import { contract } from "../domain/contract.ts"
-import { amount } from "../domain/Quantity.ts"
+import { amount, list } from "../domain/Quantity.ts"
 import type { Side } from "../domain/Side.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
-import { display } from "../domain/TableName.ts"
+import { display, quote } from "../domain/TableName.ts"
 import type { Captured, Compared, Database, Inspected, Remembered } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
@@ -172,9 +172,29 @@ export const inspectBoth = Effect.fn("inspectBoth")(function*(
       stampNamed: !config.stampIsDefault(name),
       stampNeeded: config.externalCapture === "timestamp"
     }
-    return { name, found: contract({ replit: replit.shape, external: external.shape }, rules) }
+    const found = contract({ replit: replit.shape, external: external.shape }, rules)
+    return { name, found: found._tag === "Fits" ? withHidden(found, config.hiddenOf(name)) : found }
   })
 })
+
+type Fits = Extract<Contract, { readonly _tag: "Fits" }>
+
+/** A name that is misspelt hides nothing. */
+const withHidden = (found: Fits, hidden: ReadonlyArray<string>): Fits => {
+  const { name, shapes } = found.table
+  const missing = hidden.filter((column) =>
+    !sides.some((side) => shapes[side].columns.some((it) => it.name === column))
+  )
+  return missing.length === 0 ? found : {
+    ...found,
+    warnings: [
+      ...found.warnings,
+      `SYNC_HIDE_COLUMNS names ${list(missing.map(quote))}, which ${
+        display(name)
+      } has on neither side: nothing is hidden by that.`
+    ]
+  }
+}
 
 /** Asks the servers, never the texts of the URLs: a lock taken through one must not be seen through the other. */
 export const refuseSameDatabase = Effect.gen(function*() {

@@ -4,6 +4,7 @@
  */
 import { Effect } from "effect"
 import type { Difference } from "../domain/Difference.ts"
+import { hideKey } from "../domain/hiding.ts"
 import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
@@ -126,6 +127,7 @@ const compareTable = Effect.fn("compareTable")(function*(
   table: SyncedTable,
   { mark, show, what }: { readonly mark: boolean; readonly show: number; readonly what: string }
 ) {
+  const { hiddenOf } = yield* SyncConfig
   const reconciled = yield* reconcile(table, { mark, sampleMax: Math.max(keysMax, show), what })
   if (isEqual(reconciled)) return equal(table.name, reconciled)
   yield* scan([table], "now")
@@ -149,7 +151,11 @@ const compareTable = Effect.fn("compareTable")(function*(
     different,
     unproven,
     quarantined,
-    sample: differences.slice(0, show),
+    sample: differences.slice(0, show).map(({ key, kind, why }) => ({
+      key: hideKey(hiddenOf(table.name), table.key, key),
+      kind,
+      why
+    })),
     ranges: reconciled.ranges,
     bytes: reconciled.bytes,
     problem: null

@@ -193,9 +193,14 @@ export interface Changelog {
   readonly apply: (table: SyncedTable, claim: Claim, options: ApplyOptions) => Effect.Effect<Applied, SyncError>
   /**
    * Ends a cycle: notes the time, writes `run` into `vaivem.runs` when something moved or failed. Replit's side only.
-   * `renewal` comes along in the same transaction, here and below; whether it was written is told.
+   * `renewal` comes along in the same transaction, here and below; whether it was written is told. One that was not `whole`
+   * looked at a part of the tables: the time is that of the cycle before then. Default true.
    */
-  readonly finish: (run: Run | null, renewal?: Renewal) => Effect.Effect<{ readonly renewed: boolean }, SyncError>
+  readonly finish: (
+    run: Run | null,
+    renewal?: Renewal,
+    options?: { readonly whole: boolean }
+  ) => Effect.Effect<{ readonly renewed: boolean }, SyncError>
   /**
    * Deletes what is older than it is to be kept: history of these tables, and conflicts of all, restored or not. Only after
    * a cycle that acknowledged all it applied. Tells how many lines of history that were.
@@ -295,6 +300,8 @@ export interface Answer {
   readonly leased: boolean
   /** Another holder finished a cycle less than `notBeforeMs` ago. */
   readonly notDue: boolean
+  /** What a person paused of the tables asked about; null is all of them. Replit's side only. */
+  readonly pauses: ReadonlyArray<TableName | null>
   /** What was folded since the queues were read last, told once; with `Question.reads`. */
   readonly folded: Pick<Neglect, "since" | "folded"> | null
   /** How long ago the last cycle ended, milliseconds; null where that isn't kept. */
@@ -642,14 +649,22 @@ export interface Twins {
 export interface Journal {
   readonly status: (names: ReadonlyArray<TableName>) => Effect.Effect<SideStatus, SyncError>
   /** Newest first. */
-  readonly conflicts: (filter: { readonly table?: TableName; readonly limit: number }) => Effect.Effect<
-    ReadonlyArray<Conflict>,
-    SyncError
-  >
+  readonly conflicts: (filter: ConflictFilter) => Effect.Effect<ReadonlyArray<Conflict>, SyncError>
   /** Null when this side has no conflict of that id. Ids may be shortened to an unambiguous beginning. */
   readonly conflict: (id: string) => Effect.Effect<Conflict | null, SyncError>
   /** Brings the losing version back as an ordinary change with a stamp newer than the row's, journaling what it replaces. */
   readonly restore: (table: SyncedTable, id: string) => Effect.Effect<void, SyncError>
+  /** Notes that a person wants it as it was decided. The full id; what was kept already stays so. */
+  readonly keep: (id: string) => Effect.Effect<void, SyncError>
+  /**
+   * Writes these columns of the row, as texts, as an ordinary change with a stamp newer than the row's, journaling what it
+   * replaces; where the row is gone, the rest comes from the version that lost. The conflict is kept then.
+   */
+  readonly edit: (
+    table: SyncedTable,
+    id: string,
+    changes: Readonly<Record<string, string | null>>
+  ) => Effect.Effect<void, SyncError>
   /** Refusals by the other side of this side's pending rows. */
   readonly quarantined: (table: TableName | null) => Effect.Effect<ReadonlyArray<Quarantined>, SyncError>
   /** Notes refusals of pending rows: a new one, or another attempt, with the next attempt's time. */
@@ -688,6 +703,8 @@ export interface SideStatus {
     readonly conflicts: number
     /** Conflicts not restored. */
     readonly open: number
+    /** Of those, the ones that no person has decided: see `ConflictFilter`. */
+    readonly undecided: number
     /** Age of the oldest pending change, seconds. */
     readonly oldestPendingSeconds: number | null
   }>
@@ -708,6 +725,15 @@ export interface Leased {
   readonly isHeld: boolean
 }
 
+export interface ConflictFilter {
+  readonly table?: TableName
+  readonly limit: number
+  /**
+   * Only those that no person has decided: by the rule or by a cascade, not restored, not kept. False: only the others.
+   */
+  readonly undecided?: boolean
+}
+
 export interface Conflict {
   readonly id: string
   /** The side whose version lost: the side that keeps the record. */
@@ -723,6 +749,8 @@ export interface Conflict {
   /** ISO 8601. */
   readonly decidedAt: string
   readonly restoredAt: string | null
+  /** When a person said that it stays as it was decided, or decided it anew. ISO 8601. */
+  readonly keptAt: string | null
 }
 
 export interface Refusal {
@@ -791,6 +819,15 @@ export interface Braking {
   readonly holdTable: (table: TableName, holding: Holding) => Effect.Effect<void, SyncError>
   /** Ends a hold; with `approve`, the changes that were held need not be counted any more. */
   readonly releaseTable: (table: TableName, approve: boolean) => Effect.Effect<void, SyncError>
+  /** What a person paused, and nothing when nothing of ours is installed. Replit's side only, like the next two. */
+  readonly pauses: Effect.Effect<ReadonlyArray<Pause>, SyncError>
+  /**
+   * Pauses a table that is captured or, with null, all of them, those too that are set up later. What is paused already stays
+   * so since it was.
+   */
+  readonly pauseTable: (table: TableName | null) => Effect.Effect<void, SyncError>
+  /** Ends a table's pause or, with null, all of them. */
+  readonly resumeTable: (table: TableName | null) => Effect.Effect<void, SyncError>
   /**
    * Moves pending changes up to that id of these keys to history, as if they had been acknowledged; keys with a later one
    * are left alone. With `journal` this side's versions go into the conflicts, whole. Returns how many keys.
@@ -800,6 +837,13 @@ export interface Braking {
     keys: ReadonlyArray<Key>,
     options: { readonly upTo: bigint; readonly journal: boolean }
   ) => Effect.Effect<number, SyncError>
+}
+
+export interface Pause {
+  /** Null: all tables. */
+  readonly table: TableName | null
+  /** ISO 8601. */
+  readonly since: string
 }
 
 export interface Glance {

@@ -17,6 +17,7 @@ import {
   display,
   isSelected,
   parseAssignments,
+  parseColumns,
   parseSelection,
   type Selection,
   type TableName
@@ -43,6 +44,8 @@ export class SyncConfig extends Context.Tag("vaivem/services/SyncConfig")<SyncCo
   readonly stampIsDefault: (table: TableName) => boolean
   /** Who wins a conflict. `SYNC_CONFLICT_POLICY`, default `last-write-wins`. */
   readonly policyOf: (table: TableName) => Policy
+  /** Columns whose values are shown nowhere, by name. `SYNC_HIDE_COLUMNS`, default none. */
+  readonly hiddenOf: (table: TableName) => ReadonlyArray<string>
   /** Pause between the end of a cycle and the start of the next: more than 0, at most 24 days. `SYNC_INTERVAL`. */
   readonly interval: Duration.Duration
   /** `eco` visits external less and less often while nothing changes there. `SYNC_SCHEDULE`, default `spaced`. */
@@ -135,6 +138,7 @@ export interface Settings {
   readonly excluded?: Selection | undefined
   readonly stamps?: Assignments | undefined
   readonly policies?: Assignments<Policy> | undefined
+  readonly hidden?: ReadonlyArray<{ readonly table: TableName; readonly column: string }> | undefined
   readonly interval?: Duration.DurationInput | undefined
   readonly schedule?: SyncConfig["Type"]["schedule"] | undefined
   readonly maxInterval?: Duration.DurationInput | undefined
@@ -171,6 +175,8 @@ const make = (settings: Settings): SyncConfig["Type"] => {
     stampOf: (table) => assigned(stamps, table) ?? variables.SYNC_STAMP.default,
     stampIsDefault: (table) => assigned(stamps, table) === undefined,
     policyOf: (table) => assigned(policies, table) ?? variables.SYNC_CONFLICT_POLICY.default,
+    hiddenOf: (table) =>
+      (settings.hidden ?? []).filter((it) => display(it.table) === display(table)).map(({ column }) => column),
     interval: Duration.decode(settings.interval ?? variables.SYNC_INTERVAL.default),
     schedule: settings.schedule ?? variables.SYNC_SCHEDULE.default,
     maxInterval: Duration.decode(settings.maxInterval ?? variables.SYNC_MAX_INTERVAL.default),
@@ -230,6 +236,9 @@ const fromEnv = Effect.fn("SyncConfig.fromEnv")(function*(file: string) {
     ),
     stamps: assignments("SYNC_STAMP"),
     policies: Either.flatMap(assignments("SYNC_CONFLICT_POLICY"), policies),
+    hidden: known === null
+      ? Either.right(undefined)
+      : optional(env, "SYNC_HIDE_COLUMNS", (text) => parseColumns(text, (table) => isSelected(known, table))),
     interval: optional(env, "SYNC_INTERVAL", interval),
     schedule: optional(env, "SYNC_SCHEDULE", oneOf("spaced", "eco")),
     maxInterval: optional(env, "SYNC_MAX_INTERVAL", (text) => maxInterval(text, env.get("SYNC_INTERVAL"))),

@@ -42,6 +42,11 @@ export const variables = {
     default: "last-write-wins",
     description: "or `replit-wins`, `external-wins`; `perfis=external-wins,…` for single tables"
   },
+  SYNC_HIDE_COLUMNS: {
+    unset: "none",
+    description: "columns whose values are shown nowhere, as `perfis.email, loja.clientes.cpf`: see "
+      + "[hidden columns](docs/operating.md#hidden-columns)"
+  },
   SYNC_INTERVAL: {
     default: "5 minutes",
     description: "the pause after each cycle, more than 0 and at most 24 days: `30 seconds`, `1 hour`"

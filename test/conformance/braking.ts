@@ -178,6 +178,38 @@ export const braking = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* database.held, [])
     }))
 
+  it.scopedLive("what is paused is told with the question until it is resumed, with nothing pending too", () =>
+    Effect.gen(function*() {
+      const { notas, perfis, replit } = yield* setUp(makePair)
+      const { database } = replit
+      let known: string | null = null
+      const told = Effect.gen(function*() {
+        const { pauses, state } = yield* database.ask({ tables: [notas.name, perfis.name], known })
+        known = state
+        return pauses
+      })
+      assert.deepStrictEqual(yield* told, [])
+      yield* database.pauseTable(perfis.name)
+      assert.deepStrictEqual(yield* told, [perfis.name])
+      const [first, ...others] = yield* database.pauses
+      assert.deepStrictEqual([first?.table, others], [perfis.name, []])
+      yield* Effect.sleep("2 millis")
+      yield* database.pauseTable(perfis.name)
+      assert.deepStrictEqual(yield* database.pauses, [first!])
+      yield* database.pauseTable(null)
+      assert.deepStrictEqual(yield* told, [null, perfis.name])
+      assert.deepStrictEqual((yield* database.pauses).map(({ table }) => table), [null, perfis.name])
+      yield* database.resumeTable(notas.name)
+      yield* database.resumeTable(perfis.name)
+      assert.deepStrictEqual(yield* told, [null])
+      yield* database.pauseTable(notas.name)
+      yield* database.resumeTable(null)
+      assert.deepStrictEqual([yield* told, yield* database.pauses], [[], []])
+      yield* database.pauseTable(perfis.name)
+      yield* database.uncapture(perfis.name)
+      assert.deepStrictEqual(yield* database.pauses, [])
+    }))
+
   it.scopedLive("changes that are given up are history, with their versions in the conflicts, but none that came later", () =>
     Effect.gen(function*() {
       const ready = yield* setUp(makePair)

@@ -83,6 +83,70 @@ export const journal = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* waiting(external, perfis), ["-a"])
     }))
 
+  it.scopedLive("what is kept is undecided no more, and can be restored all the same", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis } = ready
+      yield* lose(ready, ["a", "b"])
+      const { database } = external
+      const keys = (undecided: boolean) =>
+        Effect.map(database.conflicts({ limit: 10, undecided }), (found) => found.map(({ key }) => key[0]))
+      assert.deepStrictEqual([yield* keys(true), yield* keys(false)], [["b", "a"], []])
+      const [, first] = yield* database.conflicts({ limit: 10 })
+      assert.isNull(first!.keptAt)
+      yield* database.keep(first!.id)
+      const kept = yield* database.conflict(first!.id)
+      assert.isNotNull(kept?.keptAt)
+      yield* Effect.sleep("2 millis")
+      yield* database.keep(first!.id)
+      assert.deepStrictEqual(yield* database.conflict(first!.id), kept)
+      assert.deepStrictEqual([yield* keys(true), yield* keys(false)], [["b"], ["a"]])
+      yield* database.restore(perfis, first!.id)
+      // What the restore replaced is nobody's to decide: a person did.
+      assert.deepStrictEqual([yield* keys(true), yield* keys(false)], [["b"], ["a", "a"]])
+    }))
+
+  it.scopedLive("editing writes the columns that were given as a change that wins, and journals what it replaces", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      yield* lose(ready, ["a"])
+      yield* replit.app.update(perfis.name, ["a"], { updated_at: "2999-01-01 00:00:00.000001+00" })
+      yield* settleAll(ready)
+      const [lost] = yield* external.database.conflicts({ limit: 1 })
+      yield* external.database.edit(perfis, lost!.id.slice(0, 20), { nome: "edited" })
+      const [row] = yield* external.app.rows(perfis.name)
+      assert.deepInclude(row, { id: "a", nome: "edited", updated_at: "2999-01-01 00:00:00.000002+00" })
+      assert.deepStrictEqual(yield* waiting(external, perfis), ["a"])
+      const [replaced] = yield* external.database.conflicts({ limit: 1 })
+      assert.deepInclude(replaced, { reason: "restore", restoredAt: null })
+      assert.deepInclude(replaced!.lost, { nome: "ours" })
+      const after = yield* external.database.conflict(lost!.id)
+      assert.isNotNull(after?.keptAt)
+      assert.isNull(after?.restoredAt)
+      yield* settleAll(ready)
+      assert.deepStrictEqual(yield* replit.app.rows(perfis.name), [row!])
+      yield* external.database.restore(perfis, replaced!.id)
+      assert.deepInclude((yield* external.app.rows(perfis.name))[0], { nome: "ours" })
+      assert.strictEqual((yield* Effect.flip(external.database.edit(perfis, "0000-no", {})))._tag, "ActionNeeded")
+    }))
+
+  it.scopedLive("editing a row that is gone brings it back, with the rest as it lost", () =>
+    Effect.gen(function*() {
+      const ready = yield* setUp(makePair)
+      const { external, perfis, replit } = ready
+      yield* lose(ready, ["a"])
+      const [before] = yield* external.app.rows(perfis.name)
+      yield* replit.app.remove(perfis.name, ["a"])
+      yield* settleAll(ready)
+      const [lost] = yield* external.database.conflicts({ limit: 1 })
+      yield* external.database.edit(perfis, lost!.id, { nome: null })
+      const [row] = yield* external.app.rows(perfis.name)
+      assert.deepStrictEqual({ ...row, updated_at: "" }, { ...before, nome: null, updated_at: "" })
+      yield* settleAll(ready)
+      assert.deepStrictEqual(yield* replit.app.rows(perfis.name), [row!])
+    }))
+
   it.scopedLive("status counts rows, pending keys, quarantine and conflicts", () =>
     Effect.gen(function*() {
       const ready = yield* setUp(makePair)
@@ -98,9 +162,17 @@ export const journal = (makePair: MakePair) => {
       const missing = { schema: "public", name: "nenhuma" }
       const { tables } = yield* external.database.status([perfis.name, notas.name, missing])
       const [first, second, third] = tables
-      assert.deepInclude(first, { name: perfis.name, rows: 3, pending: 2, quarantined: 1, conflicts: 3, open: 2 })
+      assert.deepInclude(first, {
+        name: perfis.name,
+        rows: 3,
+        pending: 2,
+        quarantined: 1,
+        conflicts: 3,
+        open: 2,
+        undecided: 1
+      })
       assert.isTrue(first!.oldestPendingSeconds! >= 0 && first!.oldestPendingSeconds! < 60)
-      const empty = { pending: 0, quarantined: 0, conflicts: 0, open: 0, oldestPendingSeconds: null }
+      const empty = { pending: 0, quarantined: 0, conflicts: 0, open: 0, undecided: 0, oldestPendingSeconds: null }
       assert.deepInclude(second, { name: notas.name, rows: 0, ...empty })
       assert.deepInclude(third, { name: missing, rows: null, ...empty })
     }))

@@ -14,6 +14,9 @@ export const portuguese: Readonly<Record<Name, string>> = {
   SYNC_STAMP:
     "a coluna que diz quando uma linha foi alterada pela última vez; `perfis=atualizado_em,…` para tabelas específicas",
   SYNC_CONFLICT_POLICY: "ou `replit-wins`, `external-wins`; `perfis=external-wins,…` para tabelas específicas",
+  SYNC_HIDE_COLUMNS:
+    "colunas cujos valores não são mostrados em lugar nenhum, como `perfis.email, loja.clientes.cpf`: veja "
+    + "[colunas escondidas](docs/operating.md#hidden-columns)",
   SYNC_INTERVAL: "a pausa depois de cada ciclo, maior que 0 e de no máximo 24 dias: `30 seconds`, `1 hour`",
   SYNC_SCHEDULE:
     "`eco`: uma alteração no Replit acorda o serviço, e o externo é visitado cada vez menos enquanto nada muda lá: veja "

@@ -5,6 +5,7 @@ import {
   isSelected,
   parse,
   parseAssignments,
+  parseColumns,
   parseSelection,
   qualified,
   type TableName
@@ -186,4 +187,32 @@ describe("assignments to tables", () => {
     const { byTable } = Either.getOrThrow(parseAssignments(`${display(name)}=${shown}`, () => true))
     assert.deepStrictEqual([...byTable], [[display(name), column]])
   })
+})
+
+describe("columns", () => {
+  const known = ({ name }: { readonly name: string }) => name === "perfis" || name === "Clientes"
+
+  it("are named with their table, with or without its schema", () => {
+    assert.deepStrictEqual(
+      parseColumns("perfis.email, loja.\"Clientes\".\"C.P.F.\"", known),
+      Either.right([
+        { table: { schema: "public", name: "perfis" }, column: "email" },
+        { table: { schema: "loja", name: "Clientes" }, column: "C.P.F." }
+      ])
+    )
+  })
+
+  for (
+    const [text, problem] of [
+      ["perfis", "a dot and a column of perfis is expected at character 7, but the text ends"],
+      ["outra.email", "outra is not one of the tables in SYNC_TABLES"],
+      ["perfis.email perfis.cpf", "a comma or the end is expected at character 14, but there is perfis"],
+      ["loja.perfis.cpf.x", "a comma or the end is expected at character 16, but there is ."]
+    ] as const
+  ) {
+    it(`say what is wrong with ${text}`, () => {
+      const found = parseColumns(text, known)
+      assert.strictEqual(Either.isLeft(found) ? found.left : "", problem)
+    })
+  }
 })

@@ -15,6 +15,27 @@ vi.setConfig({ testTimeout: 120_000 })
 
 const axe = Fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 
+const token = Redacted.make("um-segredo-de-teste-1234")
+
+const english = {
+  equal: "✓ Nothing is on its way",
+  look: "Look at them",
+  keep: "Keep as it is",
+  restore: "Bring back what lost",
+  edit: "Edit field by field",
+  write: "Write it",
+  undo: "Undo: bring this back"
+}
+const portuguese: typeof english = {
+  equal: "✓ Nada está a caminho",
+  look: "Ver",
+  keep: "Deixar como está",
+  restore: "Trazer de volta a que perdeu",
+  edit: "Editar campo por campo",
+  write: "Gravar",
+  undo: "Desfazer: trazer esta de volta"
+}
+
 /** Opens the page; what the browser complains about is collected. Nothing without a browser. */
 const opened = Effect.fnUntraced(function*(url: string, options: BrowserContextOptions = {}) {
   const started = yield* browser
@@ -46,7 +67,19 @@ const opened = Effect.fnUntraced(function*(url: string, options: BrowserContextO
         ? Effect.void
         : doing(() => page.screenshot({ path: `${folder}/${name}.png`, fullPage: true }))
     })
-  return { page, says, seen, complaints, violations, shoot }
+  /** Focuses the button that is called so, and presses Enter. */
+  const press = (name: string, within = "body") =>
+    doing(async () => {
+      const button = page.locator(within).getByRole("button", { name, exact: true }).first()
+      await button.focus()
+      await page.keyboard.press("Enter")
+    })
+  const logIn = doing(async () => {
+    await page.locator("#token:focus").waitFor()
+    await page.keyboard.type(Redacted.value(token))
+    await page.keyboard.press("Enter")
+  })
+  return { page, says, seen, complaints, violations, shoot, press, logIn }
 })
 
 describe("the page", () => {
@@ -141,8 +174,8 @@ describe("the page", () => {
       yield* doing(() => page.keyboard.press("Enter"))
       yield* observer.hurried
       yield* doing(() => page.locator("#done", { hasText: "Um ciclo foi pedido." }).waitFor())
-      yield* doing(() => page.keyboard.press("Tab"))
-      yield* doing(() => page.keyboard.press("Tab"))
+      // Past the button that pauses everything, and the one that lets the changes through.
+      for (let n = 0; n < 3; n++) yield* doing(() => page.keyboard.press("Tab"))
       yield* doing(() => page.keyboard.press("Enter"))
       yield* observer.hurried
       yield* run
@@ -151,10 +184,180 @@ describe("the page", () => {
       assert.deepStrictEqual(complaints, [])
     }))
 
+  it.scopedLive("pauses and resumes a table and everything, by keyboard alone", () =>
+    Effect.gen(function*() {
+      const { observer, run, servers, url } = yield* startServed()
+      yield* run
+      const open = yield* opened(url, { locale: "pt-BR" })
+      if (open === null) return
+      const { complaints, press, says, shoot, violations } = open
+      yield* says("✓ Nada está a caminho")
+      yield* press("Pausar: perfis")
+      yield* observer.hurried
+      yield* servers.replit.app.insert(perfis, profile("ana", "Ana"))
+      yield* run
+      yield* says("! Esperando por você: perfis foi pausada por alguém")
+      yield* shoot("paused-pt")
+      assert.deepStrictEqual(yield* violations, [])
+      yield* press("Pausar tudo")
+      yield* observer.hurried
+      yield* run
+      yield* says("! Esperando por você: tudo está pausado")
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 0)
+      yield* press("Retomar tudo")
+      yield* observer.hurried
+      yield* run
+      yield* says("✓ Nada está a caminho")
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 1)
+      assert.deepStrictEqual(complaints, [])
+    }))
+
+  it.scopedLive("shows what is in quarantine, tries it again, and gives it up when it is sure, on a phone", () =>
+    Effect.gen(function*() {
+      const { observer, run, servers, url } = yield* startServed({ token })
+      yield* run
+      yield* servers.replit.app.insert(perfis, { ...profile("bia", "Bia"), email: "caio@exemplo.pt" })
+      yield* servers.external.app.insert(perfis, profile("caio", "Caio"))
+      yield* run
+      const open = yield* opened(url, { locale: "en-GB", viewport: { width: 360, height: 740 } })
+      if (open === null) return
+      const { complaints, page, press, logIn, says, seen, shoot, violations } = open
+      yield* logIn
+      yield* says("! Waiting for you: 2 in quarantine")
+      yield* press("Look at them", "#quarantine")
+      yield* doing(() => page.locator("#quarantine-list article").nth(1).waitFor())
+      for (
+        const part of [
+          "perfis: bia",
+          "(23505)",
+          "In its way: caio on external.",
+          "Changed on Replit, refused by external."
+        ]
+      ) {
+        assert.include(yield* seen, part)
+      }
+      assert.isAtMost(yield* doing(() => page.locator("html").evaluate((it) => it.scrollWidth)), 360)
+      assert.deepStrictEqual(yield* violations, [])
+      yield* shoot("quarantine-phone-en")
+      yield* press("Try again", "#quarantine")
+      yield* observer.hurried
+      yield* doing(() => page.locator("#done", { hasText: "Done; a cycle follows." }).waitFor())
+      const bia = "#quarantine-list article:has-text('perfis: bia')"
+      let asked = ""
+      page.once("dialog", (dialog) => {
+        asked = dialog.message()
+        void dialog.dismiss()
+      })
+      yield* press("Give it up", bia)
+      assert.match(asked, /^Give up this version of perfis: bia and take that of external\?/)
+      page.once("dialog", (dialog) => void dialog.accept())
+      yield* press("Give it up", bia)
+      yield* observer.hurried
+      yield* run
+      yield* says("✓ Nothing is on its way")
+      assert.deepStrictEqual((yield* servers.replit.app.rows(perfis)).map(({ nome }) => nome), ["Caio"])
+      assert.deepStrictEqual(complaints.filter((line) => !line.includes("401")), [])
+    }))
+
+  for (
+    const { height, locale, name, said, width } of [
+      { name: "wide-en", locale: "en-GB", width: 1440, height: 900, said: english },
+      { name: "phone-pt", locale: "pt-BR", width: 360, height: 740, said: portuguese }
+    ]
+  ) {
+    it.scopedLive(`works through the conflicts, ${name}`, () =>
+      Effect.gen(function*() {
+        const { observer, run, servers, url } = yield* startServed({ token })
+        const { external: { app: external }, replit: { app: replit } } = servers
+        for (const id of ["ana", "bia", "caio"]) yield* replit.insert(perfis, profile(id, id))
+        yield* run
+        for (const id of ["ana", "bia", "caio"]) {
+          const markup = "<b>De dentro</b>"
+          yield* replit.update(perfis, [id], { nome: markup, updated_at: "2024-01-02 00:00:00+00" })
+          yield* external.update(perfis, [id], { nome: "De fora", updated_at: "2024-01-03 00:00:00+00" })
+        }
+        yield* run
+        const open = yield* opened(url, { locale, viewport: { width, height } })
+        if (open === null) return
+        const { complaints, logIn, page, press, says, shoot, violations } = open
+        yield* logIn
+        yield* says(said.equal)
+        const list = page.locator("#conflicts-list > article")
+        const of = (id: string) => `#conflicts-list > article:has-text('perfis: ${id}')`
+        yield* press(said.look, "#conflicts")
+        yield* doing(() => list.nth(2).waitFor())
+        assert.strictEqual(yield* doing(() => page.locator(`${of("ana")} td`).first().innerText()), "<b>De dentro</b>")
+        assert.include(yield* doing(() => page.locator(of("ana")).innerText()), "≠ nome")
+        assert.isAtMost(yield* doing(() => page.locator("html").evaluate((it) => it.scrollWidth)), width)
+        assert.deepStrictEqual(yield* violations, [])
+        yield* shoot(`conflicts-${name}`)
+
+        yield* press(said.keep, of("ana"))
+        yield* observer.hurried
+        yield* doing(() => page.locator(of("ana")).waitFor({ state: "detached" }))
+        assert.strictEqual(
+          yield* doing(() => page.evaluate("document.activeElement.id")),
+          "conflicts-toggle"
+        )
+
+        page.once("dialog", (dialog) => void dialog.accept())
+        yield* press(said.restore, of("bia"))
+        yield* observer.hurried
+        yield* doing(() => page.locator(of("bia")).waitFor({ state: "detached" }))
+
+        yield* press(said.edit, of("caio"))
+        const box = page.locator("#edit textarea").first()
+        assert.strictEqual(yield* doing(() => box.inputValue()), "De fora")
+        assert.deepStrictEqual(yield* violations, [])
+        yield* shoot(`edit-${name}`)
+        yield* doing(() => page.keyboard.press("Escape"))
+        yield* press(said.edit, of("caio"))
+        yield* doing(() => box.focus())
+        yield* doing(() => page.keyboard.press("Control+A"))
+        yield* doing(() => page.keyboard.type("De ambos"))
+        yield* press(said.write, "#edit")
+        yield* observer.hurried
+        yield* doing(() => page.locator(of("caio")).waitFor({ state: "detached" }))
+        yield* run
+        const names = Effect.map(external.rows(perfis), (rows) => rows.map(({ nome }) => nome))
+        assert.deepStrictEqual(yield* names, ["De fora", "<b>De dentro</b>", "De ambos"])
+        const changed = (yield* external.rows(perfis))[2]
+        assert.deepInclude(changed, { email: "caio@exemplo.pt" })
+
+        yield* doing(() => page.locator("#conflicts-list > details > summary").press("Enter"))
+        yield* shoot(`decided-${name}`)
+        page.once("dialog", (dialog) => void dialog.accept())
+        yield* press(said.undo, "#conflicts-list article:has-text('perfis: bia')")
+        yield* observer.hurried
+        yield* run
+        assert.deepStrictEqual(yield* names, ["De fora", "De fora", "De ambos"])
+        assert.deepStrictEqual(complaints.filter((line) => !line.includes("401")), [])
+      }))
+  }
+
+  it.scopedLive("shows no values where no token is set, and says why", () =>
+    Effect.gen(function*() {
+      const { run, servers, url } = yield* startServed()
+      yield* servers.replit.app.insert(perfis, profile("ana", "Ana"))
+      yield* run
+      yield* servers.replit.app.update(perfis, ["ana"], { nome: "De dentro" })
+      yield* servers.external.app.update(perfis, ["ana"], { nome: "De fora" })
+      yield* run
+      const open = yield* opened(url, { locale: "en-GB" })
+      if (open === null) return
+      const { page, press, seen, shoot } = open
+      yield* press("Look at them", "#conflicts")
+      yield* doing(() => page.locator("#conflicts-list > article").waitFor())
+      const text = yield* seen
+      assert.include(text, "Values of rows are shown only where SYNC_HTTP_TOKEN is set.")
+      assert.include(text, "≠ nome")
+      assert.notMatch(text, /De dentro|De fora|ana@|Edit field by field/)
+      yield* shoot("no-values")
+    }))
+
   it.scopedLive("asks for the token, by keyboard alone, and keeps it nowhere", () =>
     Effect.gen(function*() {
-      const token = "um-segredo-de-teste-1234"
-      const { run, url } = yield* startServed({ token: Redacted.make(token) })
+      const { run, url } = yield* startServed({ token })
       yield* run
       const open = yield* opened(url, { locale: "pt-PT" })
       if (open === null) return
@@ -166,13 +369,13 @@ describe("the page", () => {
       yield* doing(() => page.keyboard.press("Enter"))
       yield* doing(() => page.locator("#refused", { hasText: "Esse não é o token." }).waitFor())
       yield* doing(() => page.locator("#token").fill(""))
-      yield* doing(() => page.keyboard.type(token))
+      yield* doing(() => page.keyboard.type(Redacted.value(token)))
       yield* doing(() => page.keyboard.press("Enter"))
       yield* says("✓ Nada está a caminho")
       const [cookie, ...others] = yield* doing(() => page.context().cookies())
       assert.deepStrictEqual(others, [])
       assert.include(cookie, { name: "vaivem_session", httpOnly: true, sameSite: "Strict" })
-      assert.notInclude(cookie!.value, token)
+      assert.notInclude(cookie!.value, Redacted.value(token))
       assert.strictEqual(yield* doing(() => page.evaluate("document.cookie + localStorage.length")), "0")
     }))
 })

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Exit, Fiber, Redacted, Ref, Scope, TestClock } from "effect"
 import * as Http from "node:http"
 import { Unavailable } from "../../src/domain/SyncError.ts"
-import { Api } from "../../src/http/Api.ts"
+import { Api, type ConflictView } from "../../src/http/Api.ts"
 import { serve } from "../../src/http/serve.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
 import { makeObserver, Observer } from "../../src/programs/Observer.ts"
@@ -23,6 +23,21 @@ const start = Effect.fnUntraced(function*(...options: Parameters<typeof startSer
         bearer === undefined ? client : HttpClient.mapRequest(client, HttpClientRequest.bearerToken(bearer))
     }).pipe(Effect.provide(FetchHttpClient.layer))
   return { ...served, client }
+})
+
+/** One conflict, lost by Replit's version. */
+const contest = Effect.fnUntraced(function*(
+  { run, servers }: Pick<Effect.Effect.Success<ReturnType<typeof startServed>>, "run" | "servers">,
+  lost = "Old"
+) {
+  const { external: { app: external }, replit: { app: replit } } = servers
+  if ((yield* replit.rows(perfis)).length === 0) {
+    yield* replit.insert(perfis, profile("ana", "Ana"))
+    yield* run
+  }
+  yield* replit.update(perfis, ["ana"], { nome: lost, updated_at: "2999-01-02 00:00:00+00" })
+  yield* external.update(perfis, ["ana"], { nome: "New", updated_at: "2999-01-03 00:00:00+00" })
+  yield* run
 })
 
 /** What the first events say. */
@@ -265,6 +280,121 @@ describe("the HTTP server", () => {
       assert.isTrue((yield* Effect.timeoutOption(observer.hurried, "20 millis"))._tag === "None")
     }))
 
+  it.scopedLive("pauses and resumes a table or all of them, says why tables wait, and asks for a cycle", () =>
+    Effect.gen(function*() {
+      const { client, observer, run, servers } = yield* start()
+      const { actions: { pause, resume }, dashboard: { status }, measures: { metrics } } = yield* client()
+      yield* run
+      yield* pause({ payload: { table: "perfis" } })
+      yield* observer.hurried
+      yield* servers.replit.app.insert(perfis, profile("ana", "Ana"))
+      yield* run
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 0)
+      const one = yield* status({})
+      assert.deepInclude(one.tables[0]?.waits, { why: "by-hand" })
+      assert.isFalse(one.allPaused)
+      assert.include(yield* metrics({}), "vaivem_table_waits{table=\"perfis\",why=\"by-hand\"} 1\n")
+      yield* pause({ payload: { table: null } })
+      yield* run
+      assert.isTrue((yield* status({})).allPaused)
+      assert.strictEqual((yield* Effect.flip(resume({ payload: { table: "perfis" } })))._tag, "NotDone")
+      yield* resume({ payload: { table: null } })
+      yield* run
+      assert.lengthOf(yield* servers.external.app.rows(perfis), 1)
+      assert.isNull((yield* status({})).tables[0]!.waits)
+    }))
+
+  it.scopedLive("shows anybody's values only where a token is set, and then not those that are hidden", () =>
+    Effect.gen(function*() {
+      const settings = { hidden: [{ table: perfis, column: "nome" }] }
+      const closed = yield* start({ token: Redacted.make(token) }, [perfisTable], settings)
+      const open = yield* start({}, [perfisTable], settings)
+      for (const { run, servers } of [closed, open]) {
+        yield* contest({ run, servers })
+        yield* servers.replit.app.insert(perfis, { ...profile("bia", "Bia"), email: "caio@exemplo.pt" })
+        yield* servers.external.app.insert(perfis, profile("caio", "Caio"))
+        yield* run
+      }
+      for (const path of ["api/conflicts", "api/quarantine"]) {
+        assert.strictEqual((yield* ask(closed.url + path)).status, 401)
+        const shown = yield* ask(closed.url + path, { headers: { authorization: `Bearer ${token}` } })
+        assert.match(shown.body, /"values":true.*(ana|bia)/)
+        assert.notMatch(shown.body, /Old|New|Bia/)
+        const masked = yield* ask(open.url + path)
+        assert.strictEqual(masked.status, 200)
+        assert.match(masked.body, /"values":false.*\(hidden\)/)
+        assert.notMatch(masked.body, /Old|New|ana|bia|caio|exemplo/)
+      }
+      const { edit } = (yield* open.client()).records
+      const [conflict] = (yield* (yield* open.client()).records.conflicts({})).undecided
+      const refused = yield* Effect.flip(edit({ payload: { id: conflict!.id, changes: { email: "x" } } }))
+      assert.match(refused.message, /only where SYNC_HTTP_TOKEN is set/)
+    }))
+
+  it.scopedLive("restores, edits and keeps conflicts, as commands do, and counts those that nobody decided", () =>
+    Effect.gen(function*() {
+      const { client, observer, run, servers } = yield* start({ token: Redacted.make(token) })
+      const { dashboard: { status }, records: { conflicts, edit, keep, restore } } = yield* client(token)
+      yield* contest({ run, servers })
+      const undecided = Effect.map(status({}), ({ tables }) => tables[0]!.conflicts)
+      assert.deepStrictEqual(yield* undecided, { replit: 1, external: 0 })
+      const [first] = (yield* conflicts({})).undecided
+      assert.deepInclude(first!, { key: ["ana"], lostSide: "replit", loser: "row", winner: "row" })
+      assert.deepStrictEqual(first!.fields.find(({ column }) => column === "nome"), {
+        column: "nome",
+        lost: "Old",
+        won: "New",
+        differs: true,
+        editable: true
+      })
+      assert.isFalse(first!.fields.find(({ column }) => column === "id")!.editable)
+      const nomes = Effect.map(servers.external.app.rows(perfis), (rows) => rows.map(({ nome }) => nome))
+      yield* edit({ payload: { id: first!.id, changes: { nome: "Both" } } })
+      yield* observer.hurried
+      yield* run
+      assert.deepStrictEqual([yield* nomes, yield* undecided], [["Both"], { replit: 0, external: 0 }])
+      const { decided: [undo] } = yield* conflicts({})
+      yield* restore({ payload: { id: undo!.id } })
+      yield* run
+      assert.deepStrictEqual(yield* nomes, ["New"])
+      yield* contest({ run, servers })
+      const [second] = (yield* conflicts({})).undecided
+      yield* keep({ payload: { id: second!.id } })
+      yield* run
+      assert.deepStrictEqual(yield* undecided, { replit: 0, external: 0 })
+      assert.strictEqual((yield* Effect.flip(keep({ payload: { id: "%" } })))._tag, "NotDone")
+    }))
+
+  it.scopedLive("cuts long values, which can't be edited then", () =>
+    Effect.gen(function*() {
+      const { client, run, servers } = yield* start({ token: Redacted.make(token) })
+      yield* contest({ run, servers }, "x".repeat(1_001))
+      const [{ fields }] = (yield* (yield* client(token)).records.conflicts({})).undecided as [typeof ConflictView.Type]
+      const nome = fields.find(({ column }) => column === "nome")!
+      assert.deepStrictEqual([nome.lost?.length, nome.editable], [1_001, false])
+      assert.match(nome.lost!, /x…$/)
+    }))
+
+  it.scopedLive("retries and discards what is in quarantine", () =>
+    Effect.gen(function*() {
+      const { client, observer, run, servers } = yield* start({ token: Redacted.make(token) })
+      const { discard, quarantine, retry } = (yield* client(token)).records
+      yield* run
+      yield* servers.replit.app.insert(perfis, { ...profile("bia", "Bia"), email: "caio@exemplo.pt" })
+      yield* servers.external.app.insert(perfis, profile("caio", "Caio"))
+      yield* run
+      const { all, entries } = yield* quarantine({})
+      assert.strictEqual(all, 2)
+      const bia = entries.find(({ from }) => from === "replit")!
+      assert.deepInclude(bia, { table: "perfis", key: ["bia"], sqlState: "23505", blockedBy: ["caio"] })
+      yield* retry({ payload: { id: null } })
+      yield* observer.hurried
+      yield* discard({ payload: { id: bia.id } })
+      yield* run
+      assert.deepStrictEqual((yield* quarantine({})).entries, [])
+      assert.deepStrictEqual((yield* servers.replit.app.rows(perfis)).map(({ nome }) => nome), ["Caio"])
+    }))
+
   it.scopedLive("lets nobody act without the token where one is set, nor from another page", () =>
     Effect.gen(function*() {
       const closed = yield* start({ token: Redacted.make(token) })
@@ -275,7 +405,8 @@ describe("the HTTP server", () => {
           ask(`${url}api/${path}`, { method: "POST", headers: { ...headers, ...more } }, "{\"table\":\"perfis\"}"),
           ({ status }) => status
         )
-      for (const path of ["sync", "approve", "reject"]) {
+      const actions = ["sync", "approve", "reject", "pause", "resume", "conflicts/keep", "conflicts/restore"]
+      for (const path of [...actions, "conflicts/edit", "quarantine/retry", "quarantine/discard"]) {
         assert.strictEqual(yield* posted(closed.url, path), 401)
         assert.strictEqual(yield* posted(open.url, path, { origin: "https://example.com" }), 403)
         assert.strictEqual(yield* posted(open.url, path, { "content-type": "text/plain" }), 403)

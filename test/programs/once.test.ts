@@ -48,6 +48,16 @@ describe("--once", () => {
       assert.isTrue(log.some((line) => line.includes("Table antigos is captured but not in SYNC_TABLES")))
     }))
 
+  it.effect("warns of a hidden column that neither side has, for nothing is hidden by that", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* makePair()
+      const hidden = ["emial", "email"].map((column) => ({ table: perfis, column }))
+      const { log } = yield* outputOf(Effect.provide(run, layer({ hidden })))
+      assert.isTrue(
+        log.some((line) => /SYNC_HIDE_COLUMNS names ..?emial..?, which perfis has on neither side/.test(line))
+      )
+    }))
+
   it.effect("waits for the lease, and says for how long when it gives up", () =>
     Effect.gen(function*() {
       const { layer, servers } = yield* makePair()

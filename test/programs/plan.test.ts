@@ -33,6 +33,22 @@ const filled = Effect.gen(function*() {
 })
 
 describe("plan", () => {
+  it.effect("names no key that SYNC_HIDE_COLUMNS hides, neither of rows that differ nor of unique twins", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* filled
+      yield* servers.replit.app.insert(perfis, { ...profile("nele", "n"), email: "twin" })
+      yield* servers.external.app.insert(perfis, { ...profile("nela", "n"), email: "twin" })
+      const text = (column: string) =>
+        Effect.map(
+          Effect.provide(planned, layer({ hidden: [{ table: perfis, column }] })),
+          (found) => JSON.stringify(found) + planText(found)
+        )
+      assert.match(yield* text("email"), /nele/)
+      const hidden = yield* text("id")
+      assert.notMatch(hidden, /nel[ea]/)
+      assert.match(hidden, / {4}\(hidden\): /)
+    }))
+
   it.effect("counts what is on one side only, equal and different, and whom the rule makes the winner", () =>
     Effect.gen(function*() {
       const { layer } = yield* filled

@@ -34,8 +34,24 @@ describe("status", () => {
       const [table] = found.tables
       assert.deepStrictEqual(table, {
         table: "perfis",
-        replit: { rows: 1, pending: 0, oldestPendingSeconds: null, quarantined: 0, conflicts: 1, unrestored: 1 },
-        external: { rows: 2, pending: 1, oldestPendingSeconds: 42, quarantined: 0, conflicts: 0, unrestored: 0 },
+        replit: {
+          rows: 1,
+          pending: 0,
+          oldestPendingSeconds: null,
+          quarantined: 0,
+          conflicts: 1,
+          unrestored: 1,
+          undecided: 1
+        },
+        external: {
+          rows: 2,
+          pending: 1,
+          oldestPendingSeconds: 42,
+          quarantined: 0,
+          conflicts: 0,
+          unrestored: 0,
+          undecided: 0
+        },
         proven: null
       })
       assert.strictEqual(found.lastRun?.pull.conflicts, 1)

@@ -38,6 +38,17 @@ describe("verify", () => {
       assert.strictEqual(found.tables[0]!.outcome, "equal")
     }))
 
+  it.effect("names no key that SYNC_HIDE_COLUMNS hides", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* synced
+      yield* servers.replit.app.insert(perfis, profile("duda", "Duda"))
+      const hiding = (column: string) => layer({ hidden: [{ table: perfis, column }] })
+      const keys = (column: string) =>
+        Effect.map(Effect.provide(verified(), hiding(column)), ({ tables }) => tables[0]!.sample.map(({ key }) => key))
+      assert.deepStrictEqual(yield* keys("email"), [["duda"]])
+      assert.deepStrictEqual(yield* keys("id"), [["(hidden)"]])
+    }))
+
   it.effect("can't tell while the keys that differ have changes on their way, whichever side they are on", () =>
     Effect.gen(function*() {
       const { layer, servers } = yield* synced

@@ -61,6 +61,7 @@ describe("the settings", () => {
       assert.deepStrictEqual(config.tables, [perfis])
       assert.strictEqual(config.stampOf(perfis), "updated_at")
       assert.isTrue(config.stampIsDefault(perfis))
+      assert.deepStrictEqual(config.hiddenOf(perfis), [])
       assert.strictEqual(config.policyOf(perfis), "last-write-wins")
       assert.strictEqual(Duration.toMinutes(config.interval), 5)
       assert.strictEqual(config.batchRowsMax, 25_000)
@@ -83,7 +84,8 @@ describe("the settings", () => {
         ...config,
         stampOf: config.stampOf(perfis),
         stampIsDefault: null,
-        policyOf: config.policyOf(perfis)
+        policyOf: config.policyOf(perfis),
+        hiddenOf: config.hiddenOf(perfis)
       })
       const told = values(yield* read({ ...urls, ...port, ...Object.fromEntries(written) }))
       assert.deepStrictEqual(told, values(yield* read({ ...urls, ...port })))
@@ -96,6 +98,7 @@ describe("the settings", () => {
         SYNC_TABLES: "perfis, loja.pedidos",
         SYNC_STAMP: "alterado_em, loja.pedidos=\"Em\"",
         SYNC_CONFLICT_POLICY: "replit-wins,loja.pedidos=External-Wins",
+        SYNC_HIDE_COLUMNS: "perfis.email,loja.pedidos.\"CPF\", perfis.nome",
         SYNC_INTERVAL: " 90 Seconds ",
         SYNC_BATCH_ROWS_MAX: "1000000",
         SYNC_CYCLE_MAX: "30 minutes",
@@ -112,6 +115,7 @@ describe("the settings", () => {
       assert.deepStrictEqual(config.tables, [perfis, pedidos])
       assert.deepStrictEqual([config.stampOf(perfis), config.stampOf(pedidos)], ["alterado_em", "Em"])
       assert.isFalse(config.stampIsDefault(perfis))
+      assert.deepStrictEqual([config.hiddenOf(perfis), config.hiddenOf(pedidos)], [["email", "nome"], ["CPF"]])
       assert.deepStrictEqual([config.policyOf(perfis), config.policyOf(pedidos)], ["replit-wins", "external-wins"])
       assert.strictEqual(Duration.toSeconds(config.interval), 90)
       assert.strictEqual(config.batchRowsMax, 1_000_000)
@@ -240,6 +244,7 @@ describe("a setting that is wrong", () => {
     [{ SYNC_TABLES: "*,perfis", SYNC_EXCLUDE: "perfis" }, "SYNC_EXCLUDE: perfis is in SYNC_TABLES by name."],
     [{ SYNC_TABLES: "*", SYNC_EXCLUDE: "loja.x" }, "SYNC_EXCLUDE: SYNC_TABLES has no wildcard for the schema loja"],
     [{ SYNC_EXCLUDE: "x" }, "SYNC_EXCLUDE: SYNC_TABLES has no wildcard for the schema public"],
+    [{ SYNC_HIDE_COLUMNS: "clientes.email" }, "SYNC_HIDE_COLUMNS: clientes is not one of the tables in SYNC_TABLES."],
     [{ SYNC_STAMP: "clientes=em" }, "SYNC_STAMP: clientes is not one of the tables in SYNC_TABLES."],
     [
       { SYNC_CONFLICT_POLICY: "newest" },

@@ -7,11 +7,12 @@ export const backUp = (store: Store): () => void => {
   return () => {
     for (const transaction of store.transactions) transaction.rollback()
     // Restored twice, it must be the same.
-    const { conflicts, folded, held, proofs, runs, tables, traffic, ...rest } = copyOf(noted)
+    const { conflicts, folded, held, pauses, proofs, runs, tables, traffic, ...rest } = copyOf(noted)
     Object.assign(store, rest)
     refill(store.tables, tables)
     refill(store.folded, folded)
     refill(store.held, held)
+    refill(store.pauses, pauses)
     refill(store.proofs, proofs)
     refill(store.traffic, traffic)
     store.conflicts.splice(0, Infinity, ...conflicts)
@@ -30,6 +31,7 @@ const copyOf = (data: Data): Data => ({
   tables: new Map([...data.tables].map(([name, state]) => [name, tableCopy(state)])),
   conflicts: [...data.conflicts],
   held: new Map(data.held),
+  pauses: new Map(data.pauses),
   proofs: new Map(data.proofs),
   proveAfterUs: data.proveAfterUs,
   runs: [...data.runs],

@@ -3,7 +3,7 @@ import { Chunk, Effect, Stream } from "effect"
 import * as StagedRow from "../../domain/StagedRow.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { display } from "../../domain/TableName.ts"
-import type { Braking } from "../Database.ts"
+import type { Braking, Pause } from "../Database.ts"
 import { contestedNumbers, weigh } from "./apply.ts"
 import { idOfKey } from "./MemoryTable.ts"
 import { pendingOf, settle } from "./Queue.ts"
@@ -60,10 +60,27 @@ export const make = (store: Store): Braking => ({
       store.held.set(display(table), { ...held, since: null, approved })
     })
   ),
+  pauses: step(store, () => pausesOf(store)),
+  pauseTable: Effect.fn("MemoryDatabase.pauseTable")((table) =>
+    step(store, (nowUs) => {
+      const id = table === null ? "" : display(table)
+      if (!store.pauses.has(id)) store.pauses.set(id, { table, since: Timestamp.toIso(nowUs) })
+    })
+  ),
+  resumeTable: Effect.fn("MemoryDatabase.resumeTable")((table) =>
+    step(store, () => {
+      if (table === null) store.pauses.clear()
+      else store.pauses.delete(display(table))
+    })
+  ),
   giveUp: Effect.fn("MemoryDatabase.giveUp")((table, keys, options) =>
     step(store, (nowUs) => keys.filter((key) => giveUp(store, table, key, options, nowUs)).length)
   )
 })
+
+/** All tables come first. */
+export const pausesOf = (store: Store): ReadonlyArray<Pause> =>
+  [...store.pauses].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pause]) => pause)
 
 const giveUp = (
   store: Store,

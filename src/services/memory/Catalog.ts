@@ -74,6 +74,7 @@ export const make = (store: Store, connection: Connection): Catalog => ({
     for (const state of store.tables.values()) forget(store, state)
     store.runs.length = 0
     store.traffic.clear()
+    store.pauses.clear()
     store.identity = null
     store.holder = null
     store.tokens = noTokens
@@ -134,6 +135,7 @@ const forget = (store: Store, state: ReturnType<typeof emptyTable>): void => {
   state.quarantine.clear()
   store.folded.delete(display(state.schema.name))
   store.held.delete(display(state.schema.name))
+  store.pauses.delete(display(state.schema.name))
   store.proofs.delete(display(state.schema.name))
   const kept = store.conflicts.filter(({ table }) => display(table) !== display(state.schema.name))
   store.conflicts.splice(0, store.conflicts.length, ...kept)

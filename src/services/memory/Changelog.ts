@@ -8,6 +8,7 @@ import { display } from "../../domain/TableName.ts"
 import { type Renewal, renewed } from "../../domain/Tokens.ts"
 import type { Abandonment, Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
 import { apply, contestedNumbers } from "./apply.ts"
+import { pausesOf } from "./Brake.ts"
 import type { Connection } from "./Lease.ts"
 import * as Lease from "./Lease.ts"
 import type { RowId } from "./MemoryTable.ts"
@@ -58,9 +59,9 @@ export const make = (connection: Connection): Changelog => {
         ...apply({ store, state: tableOf(store, table), table, staged, seeds, known, options, nowUs })
       }))
     }),
-    finish: Effect.fn("MemoryDatabase.finish")((run, renewal) =>
+    finish: Effect.fn("MemoryDatabase.finish")((run, renewal, { whole } = { whole: true }) =>
       Lease.step(connection, (nowUs) => {
-        store.lastCycle = { holder: connection.holder, atUs: nowUs }
+        if (whole) store.lastCycle = { holder: connection.holder, atUs: nowUs }
         if (run !== null) store.runs.push(run)
         return { renewed: renew(store, renewal, nowUs) }
       })
@@ -153,7 +154,10 @@ const answer = (
   const told = state === known ? answers.filter(({ pending, quarantined }) => pending || quarantined > 0) : answers
   const { identity, installed, tokens } = store
   const finishedAgoMs = last === null ? null : Number((nowUs - last.atUs) / 1000n)
-  return { installed, identity, tokens, leased, notDue, finishedAgoMs, folded, state, tables: told }
+  const pauses = pausesOf(store).map(({ table }) => table).filter((table) =>
+    table === null || tables.some((asked) => display(asked) === display(table))
+  )
+  return { installed, identity, tokens, leased, notDue, finishedAgoMs, pauses, folded, state, tables: told }
 }
 
 const readQueues = (store: Store, abandonment: Abandonment, nowUs: bigint): Answer["folded"] => {

@@ -17,18 +17,19 @@ import { transact } from "./Transaction.ts"
 
 export const make = (store: Store): Journal => ({
   status: Effect.fn("MemoryDatabase.status")((names) => step(store, (nowUs) => status(store, names, nowUs))),
-  conflicts: Effect.fn("MemoryDatabase.conflicts")(({ limit, table }) =>
-    step(
-      store,
-      () =>
-        store.conflicts.filter((conflict) => table === undefined || sameName(conflict.table, table)).toReversed().slice(
-          0,
-          limit
-        )
-    )
+  conflicts: Effect.fn("MemoryDatabase.conflicts")(({ limit, table, undecided }) =>
+    step(store, () =>
+      store.conflicts.filter((conflict) =>
+        (table === undefined || sameName(conflict.table, table))
+        && (undecided === undefined || isUndecided(conflict) === undecided)
+      ).toReversed().slice(0, limit))
   ),
   conflict: Effect.fn("MemoryDatabase.conflict")((id) => step(store, () => conflictOf(store, id))),
   restore: Effect.fn("MemoryDatabase.restore")((table, id) => step(store, (nowUs) => restore(store, table, id, nowUs))),
+  keep: Effect.fn("MemoryDatabase.keep")((id) => step(store, (nowUs) => keep(store, id, nowUs))),
+  edit: Effect.fn("MemoryDatabase.edit")((table, id, changes) =>
+    step(store, (nowUs) => edit(store, table, id, changes, nowUs))
+  ),
   quarantined: Effect.fn("MemoryDatabase.quarantined")((table) =>
     step(store, () => entries(store, table).map(({ entry, id, state }) => toQuarantined(store, state, id, entry)))
   ),
@@ -97,6 +98,7 @@ const status = (store: Store, names: ReadonlyArray<TableName>, nowUs: bigint): S
       quarantined: state?.quarantine.size ?? 0,
       conflicts: conflicts.length,
       open: conflicts.filter(({ restoredAt }) => restoredAt === null).length,
+      undecided: conflicts.filter(isUndecided).length,
       oldestPendingSeconds: oldestUs === null ? null : Number(nowUs - oldestUs) / 1_000_000
     }
   }),
@@ -120,7 +122,6 @@ const conflictOf = (store: Store, id: string): Conflict | null => {
 }
 
 const restore = (store: Store, table: SyncedTable, id: string, nowUs: bigint): void => {
-  const state = tableOf(store, table)
   const conflict = conflictOf(store, id)
   const problem = conflict === null
     ? `There is no conflict ${id} on ${label(store.side)}.`
@@ -130,25 +131,60 @@ const restore = (store: Store, table: SyncedTable, id: string, nowUs: bigint): v
   if (conflict === null || problem !== null) {
     throw new ActionNeeded({ side: store.side, table: table.name, message: problem ?? "" })
   }
-  const rowId = idOfKey(state.schema, table.key, conflict.key)
-  const current = state.rows.get(rowId) ?? null
-  transact(store, nowUs, (transaction) => {
-    transaction.lose({
-      table: table.name,
-      key: conflict.key,
-      reason: "restore",
-      policy: null,
-      lost: current,
-      won: conflict.lost
-    })
-    if (conflict.lost === null) return transaction.remove(state, rowId)
-    const row = restamped(state, table, conflict.lost, current, nowUs)
-    if (current === null) transaction.insert(state, row)
-    else transaction.update(state, rowId, row)
-  })
+  write(store, table, conflict, () => conflict.lost, nowUs)
   const index = store.conflicts.indexOf(conflict)
   store.conflicts[index] = { ...conflict, restoredAt: Timestamp.toIso(nowUs) }
 }
+
+const edit = (store: Store, table: SyncedTable, id: string, changes: Row, nowUs: bigint): void => {
+  const conflict = conflictOf(store, id)
+  if (conflict === null) {
+    throw new ActionNeeded({
+      side: store.side,
+      table: table.name,
+      message: `There is no conflict ${id} on ${label(store.side)}.`
+    })
+  }
+  const keys = Object.fromEntries(table.key.map((name, index) => [name, conflict.key[index]!]))
+  write(
+    store,
+    table,
+    conflict,
+    (current) => current === null ? { ...(conflict.lost ?? conflict.won), ...changes, ...keys } : changes,
+    nowUs
+  )
+  keep(store, conflict.id, nowUs)
+}
+
+/** Writes a version as an ordinary change, and journals what it replaces; null deletes. */
+const write = (
+  store: Store,
+  table: SyncedTable,
+  { key }: Conflict,
+  version: (current: Row | null) => Row | null,
+  nowUs: bigint
+): void => {
+  const state = tableOf(store, table)
+  const rowId = idOfKey(state.schema, table.key, key)
+  const current = state.rows.get(rowId) ?? null
+  const written = version(current)
+  transact(store, nowUs, (transaction) => {
+    const won = written === null ? null : { ...current, ...written }
+    transaction.lose({ table: table.name, key, reason: "restore", policy: null, lost: current, won })
+    if (written === null) return transaction.remove(state, rowId)
+    const row = restamped(state, table, written, current, nowUs)
+    if (current === null) transaction.insert(state, row)
+    else transaction.update(state, rowId, row)
+  })
+}
+
+const keep = (store: Store, id: string, nowUs: bigint): void => {
+  const index = store.conflicts.findIndex((conflict) => conflict.id === id && conflict.keptAt === null)
+  if (index >= 0) store.conflicts[index] = { ...store.conflicts[index]!, keptAt: Timestamp.toIso(nowUs) }
+}
+
+const isUndecided = ({ keptAt, reason, restoredAt }: Conflict): boolean =>
+  (reason === "conflict" || reason === "cascade") && restoredAt === null && keptAt === null
 
 /** The lost version with a stamp that is newer than the row's own, so that it wins against what it replaces. */
 const restamped = (state: TableState, table: SyncedTable, lost: Row, current: Row | null, nowUs: bigint): Row => {

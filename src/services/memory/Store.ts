@@ -13,7 +13,7 @@ import {
 } from "../../domain/SyncError.ts"
 import { display, type TableName } from "../../domain/TableName.ts"
 import { noTokens, type Tokens } from "../../domain/Tokens.ts"
-import type { Abandonment, Conflict, Held, Identity, Refusal, Remembered, Run } from "../Database.ts"
+import type { Abandonment, Conflict, Held, Identity, Pause, Refusal, Remembered, Run } from "../Database.ts"
 import { type Gate, makeGate } from "./Gate.ts"
 import type { MemoryTable, Row, RowId } from "./MemoryTable.ts"
 import { shapeOf } from "./MemoryTable.ts"
@@ -31,6 +31,8 @@ export interface Store {
   readonly conflicts: Array<Conflict>
   /** By displayed name of the table. */
   readonly held: Map<string, Held>
+  /** By displayed name of the table; by nothing, all of them. */
+  readonly pauses: Map<string, Pause>
   /** By displayed name of the table. */
   readonly proofs: Map<string, Proof>
   /** When the next turn of the rolling proof is due. */
@@ -136,6 +138,7 @@ export const make = Effect.fn("Store.make")(function*(side: Side, tables: Readon
     transactions: new Set(),
     conflicts: [],
     held: new Map(),
+    pauses: new Map(),
     proofs: new Map(),
     proveAfterUs: 0n,
     runs: [],

@@ -159,13 +159,14 @@ export class Transaction {
   }
 
   /** Notes a version that is about to be lost. */
-  lose(conflict: Omit<Conflict, "id" | "lostSide" | "decidedAt" | "restoredAt">): void {
+  lose(conflict: Omit<Conflict, "id" | "lostSide" | "decidedAt" | "restoredAt" | "keptAt">): void {
     this.journal.push({
       ...conflict,
       id: this.store.newId(),
       lostSide: this.store.side,
       decidedAt: toIso(this.nowUs),
-      restoredAt: null
+      restoredAt: null,
+      keptAt: null
     })
   }
 

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import * as Pg from "pg"
 import type { Side } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
-import type { Braking, Claim, Contested, Glance, Held, Weighed } from "../Database.ts"
+import type { Braking, Claim, Contested, Glance, Held, Pause, Weighed } from "../Database.ts"
 import { contestedOf, ownStage } from "./applyClaim.ts"
 import { columnsOf } from "./PgJournal.ts"
 import type { PgSession, Row, Transaction } from "./PgSession.ts"
@@ -51,6 +51,15 @@ export const make = (session: PgSession, stems: Stems): Braking => {
       }, { discard: true })),
 
     releaseTable: (table, approve) => Effect.asVoid(transaction(query(endHold, [table.schema, table.name, approve]))),
+
+    pauses: Effect.gen(function*() {
+      const there = yield* query("select to_regclass('vaivem.pairs') is not null as there")
+      return there[0]?.there === "t" ? (yield* query(allPauses)).map(pauseOf) : []
+    }),
+
+    pauseTable: (table) => Effect.asVoid(query(notePause, [table?.schema ?? null, table?.name ?? null])),
+
+    resumeTable: (table) => Effect.asVoid(query(endPause, [table?.schema ?? null, table?.name ?? null])),
 
     giveUp: (table, keys, { journal, upTo }) =>
       Effect.gen(function*() {
@@ -152,6 +161,29 @@ const noteHold = `insert into vaivem.held as h
 const endHold = `update vaivem.held h set held_at = null,
     approved_id = case when $3::boolean then greatest(h.change_id, h.approved_id) else h.approved_id end
   where h.table_schema = $1 and h.table_name = $2 and h.held_at is not null`
+
+/** Installed by an older version they have no such column yet. All tables come first. */
+const allPauses = `select a.schema, a.name,
+    to_char(a.paused_at::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as since
+  from (select null as schema, null as name, to_jsonb(p) ->> 'paused_at' as paused_at from vaivem.pairs p
+    union all select t.table_schema, t.table_name, to_jsonb(t) ->> 'paused_at' from vaivem.tables t) a
+  where a.paused_at is not null order by a.schema nulls first, a.name`
+
+const pauseOf = ({ name, schema, since }: Row): Pause => ({
+  table: schema === null || schema === undefined ? null : { schema, name: String(name) },
+  since: String(since)
+})
+
+/** One statement, so that it is all or nothing without a transaction. $1 schema and $2 name, or null for all tables. */
+const notePause = `with pair as (
+    update vaivem.pairs p set paused_at = clock_timestamp() where $1::text is null and p.paused_at is null)
+  update vaivem.tables t set paused_at = clock_timestamp()
+  where t.table_schema = $1 and t.table_name = $2 and t.paused_at is null`
+
+const endPause = `with pair as (
+    update vaivem.pairs p set paused_at = null where $1::text is null and p.paused_at is not null)
+  update vaivem.tables t set paused_at = null
+  where t.paused_at is not null and ($1::text is null or (t.table_schema = $1 and t.table_name = $2))`
 
 /** Two rows a table, external's first. */
 const heldOf = (rows: ReadonlyArray<Row>): ReadonlyArray<Held> =>

@@ -126,12 +126,12 @@ export const make = (
           commit: (tx) => tx.commit()
         })),
 
-    finish: (run, renewal) =>
+    finish: (run, renewal, { whole } = { whole: true }) =>
       Effect.gen(function*() {
         const steps = [
           { text: pinned() },
           ...(renewal === undefined ? [] : [{ text: `select ${renew(1)}`, values: renewalTexts(renewal) }]),
-          { text: noteCycle, values: [holder] },
+          ...(whole ? [{ text: noteCycle, values: [holder] }] : []),
           ...(run === null ? [] : [{ text: noteRun, values: runTexts(run) }, { text: forgetRuns }])
         ]
         const flown = yield* session.flight(() => ({ steps }))
@@ -358,6 +358,7 @@ export const nothingInstalled: Answer = {
   tokens: noTokens,
   leased: false,
   notDue: false,
+  pauses: [],
   folded: null,
   finishedAgoMs: null,
   state: "",
@@ -383,8 +384,8 @@ interface WireAnswer {
   }>
 }
 
-/** By place in the question: changes in the queue, and whether the brake holds the table. */
-type WireWaiting = Readonly<Record<string, readonly [number, boolean]>>
+/** By place in the question: changes in the queue, whether the brake holds the table, and whether it is paused. */
+type WireWaiting = Readonly<Record<number, readonly [number, boolean, boolean]>> & { readonly all?: true }
 
 const decodeAnswer = (row: Row, names: ReadonlyArray<SyncedTable["name"]>, stems: Stems) =>
   Effect.sync((): Answer => {
@@ -396,6 +397,10 @@ const decodeAnswer = (row: Row, names: ReadonlyArray<SyncedTable["name"]>, stems
       tokens: row.tokens === null || row.tokens === undefined ? noTokens : JSON.parse(String(row.tokens)),
       leased: wire.leased,
       notDue: wire.not_due,
+      pauses: [
+        ...(waiting.all === true ? [null] : []),
+        ...names.filter((_, index) => waiting[index + 1]?.[2] === true)
+      ],
       folded: foldedOf(row.folded),
       finishedAgoMs: row.ago_ms === null || row.ago_ms === undefined ? null : Number(row.ago_ms),
       state: wire.state,
@@ -425,7 +430,7 @@ const answered = (
     }
     const { captured, contract, due, fingerprint, pending, quarantined, stem } = found
     stems.note(name, stem, quarantined > 0)
-    const [waiting, held] = counted[String(index + 1)] ?? [0, false]
+    const [waiting, held] = counted[index + 1] ?? [0, false]
     return [{ name, fingerprint, captured, contract, pending, waiting, held, emptied: false, quarantined, due }]
   })
 }

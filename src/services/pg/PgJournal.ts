@@ -28,11 +28,12 @@ export const lookUp = (session: PgSession, side: Side, records: Records) => {
   const conflicts = conflictsIn(records)
   const quarantine = quarantineIn(records)
   return {
-    conflicts: ({ limit, table }) =>
+    conflicts: ({ limit, table, undecided }) =>
       Effect.map(
         transaction(query(
-          `${conflicts} where $1::text is null or (table_schema = $1 and table_name = $2)
-           order by ${records.conflicts}.decided_at desc, id limit $3::bigint`,
+          `${conflicts} where ($1::text is null or (table_schema = $1 and table_name = $2))
+           ${undecided === undefined ? "" : `and (${isUndecided}) = ${undecided}`}
+           order by c.decided_at desc, id limit $3::bigint`,
           [table?.schema ?? null, table?.name ?? null, limit]
         )),
         (rows) => rows.map((row) => conflictOf(side, row))
@@ -46,6 +47,12 @@ export const lookUp = (session: PgSession, side: Side, records: Records) => {
         if (found.length > 1) return yield* ambiguous(side, "conflict", id)
         return found[0] === undefined ? null : conflictOf(side, found[0])
       }),
+
+    keep: (id) =>
+      Effect.asVoid(query(
+        `update ${records.conflicts} set kept_at = clock_timestamp() where id = $1::uuid and kept_at is null`,
+        [id]
+      )),
 
     quarantined: (table) =>
       Effect.map(
@@ -126,6 +133,17 @@ export const make = (session: PgSession, stems: Stems): Journal => {
             restoreRow(session, table, rowSql, found),
             query("update vaivem.conflicts set restored_at = clock_timestamp() where id = $1::uuid", [found.id])
           ),
+          { table: table.name, searchPath: "theirs" }
+        )
+      }),
+
+    edit: (table, id, changes) =>
+      Effect.gen(function*() {
+        const found = yield* records.conflict(id)
+        if (found === null) return yield* notRestorable(session.side, table, id, found)
+        const rowSql = yield* stems.sqlOf(table)
+        yield* transaction(
+          Effect.zipRight(restoreRow(session, table, rowSql, found, changes), records.keep(found.id)),
           { table: table.name, searchPath: "theirs" }
         )
       }),
@@ -218,8 +236,12 @@ const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-
 
 const conflictsIn = ({ conflicts }: Records) =>
   `select id, table_schema, table_name, to_jsonb(key)::text as key, reason, policy, lost_operation,
-  lost::text as lost, won::text as won, ${iso("decided_at")} as decided_at, ${iso("restored_at")} as restored_at
-  from ${conflicts}`
+  lost::text as lost, won::text as won, ${iso("decided_at")} as decided_at, ${iso("restored_at")} as restored_at,
+  ${iso("(to_jsonb(c) ->> 'kept_at')::timestamptz")} as kept_at
+  from ${conflicts} c`
+
+/** See `ConflictFilter`. */
+export const isUndecided = "reason in ('conflict', 'cascade') and restored_at is null and kept_at is null"
 
 const conflictOf = (side: Side, row: Row): Conflict => ({
   id: String(row.id),
@@ -231,7 +253,8 @@ const conflictOf = (side: Side, row: Row): Conflict => ({
   lost: row.lost === null || row.lost === undefined ? null : JSON.parse(row.lost),
   won: row.won === null || row.won === undefined ? null : JSON.parse(row.won),
   decidedAt: String(row.decided_at),
-  restoredAt: row.restored_at ?? null
+  restoredAt: row.restored_at ?? null,
+  keptAt: row.kept_at ?? null
 })
 
 const quarantineIn = ({ quarantine }: Records) =>
@@ -306,7 +329,8 @@ const runOf = (row: Row): Run => ({
 const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems, name: TableName) {
   const relation = qualified(name)
   const there = (yield* session.query(
-    `select to_regclass($1) is not null as rows, to_regclass('vaivem.tables') is not null as ours`,
+    `select to_regclass($1) is not null as rows, to_regclass('vaivem.tables') is not null as ours,
+       exists (select from pg_attribute where attrelid = to_regclass('vaivem.conflicts') and attname = 'kept_at') as kept`,
     [relation]
   ))[0]!
   const rows = there.rows === "t"
@@ -318,7 +342,16 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems
     )
     : null
   const stem = there.ours === "t" ? yield* stems.stemOf(name) : null
-  const none = { name, rows, pending: 0, quarantined: 0, conflicts: 0, open: 0, oldestPendingSeconds: null }
+  const none = {
+    name,
+    rows,
+    pending: 0,
+    quarantined: 0,
+    conflicts: 0,
+    open: 0,
+    undecided: 0,
+    oldestPendingSeconds: null
+  }
   if (stem === null) return none
   const keys = (yield* session.query("select cardinality(key_columns) as n from vaivem.tables where stem = $1", [stem]))
     .flatMap((row) => Array.from({ length: Number(row.n) }, (_, index) => `k${index + 1}`)).join(", ")
@@ -328,7 +361,12 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems
         from vaivem.${quote(`${stem}_pending`)} where changed_at > '-infinity') as oldest,
        (select count(*) from vaivem.quarantine where table_schema = $1 and table_name = $2) as quarantined,
        (select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2) as conflicts,
-       (select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2 and restored_at is null) as open`,
+       (select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2 and restored_at is null) as open,
+       ${
+      // An older version installed it without.
+      there.kept === "t"
+        ? `(select count(*) from vaivem.conflicts where table_schema = $1 and table_name = $2 and ${isUndecided})`
+        : "0"} as undecided`,
     [name.schema, name.name]
   ))[0]!
   return {
@@ -338,37 +376,49 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems
     quarantined: Number(counts.quarantined),
     conflicts: Number(counts.conflicts),
     open: Number(counts.open),
+    undecided: Number(counts.undecided),
     oldestPendingSeconds: counts.oldest === null ? null : Number(counts.oldest)
   }
 })
 
 /**
  * Brings a losing version back through ordinary statements, so that capture logs it as an ordinary change; with a stamp
- * newer than the row's, or the next conflict would lose it again. In the current transaction.
+ * newer than the row's, or the next conflict would lose it again. With `changes`, only these columns are written, if the row
+ * is there. In the current transaction.
  */
 export const restoreRow = Effect.fn("restoreRow")(function*(
   session: Pick<PgSession, "query" | "side">,
   table: SyncedTable,
   s: TableSql,
-  { key, lost }: Conflict
+  { key, lost, won }: Conflict,
+  changes: Texts | null = null
 ) {
   const { query } = session
   yield* query(`select from ${s.t} t where ${s.keyIs("t")} for update`, key)
   yield* query(journalOwn(s, table, "restore", key.length), [...key, key])
-  if (lost === null) {
+  if (changes !== null) {
+    const keys = Object.fromEntries(table.key.map((name, index) => [name, key[index]!]))
+    const stamp = table.stamp === null ? {} : { [table.stamp]: null }
+    const whole = { ...(lost ?? won), ...changes, ...keys }
+    yield* writeTexts(session, table, s, key, { there: { ...changes, ...stamp }, gone: whole })
+  } else if (lost === null) {
     yield* query(`delete from ${s.t} t where ${s.keyIs("t")}`, key)
   } else {
-    yield* writeTexts(session, table, s, key, lost)
+    yield* writeTexts(session, table, s, key, { there: lost, gone: lost })
   }
 })
+
+type Texts = Readonly<Record<string, string | null>>
 
 const writeTexts = Effect.fn("writeTexts")(function*(
   session: Pick<PgSession, "query" | "side">,
   table: SyncedTable,
   s: TableSql,
   key: Key,
-  texts: Readonly<Record<string, string | null>>
+  given: { readonly there: Texts; readonly gone: Texts }
 ) {
+  const there = yield* session.query(`select from ${s.t} t where ${s.keyIs("t")}`, key)
+  const texts = there.length === 0 ? given.gone : given.there
   const columns = table.shapes[session.side].columns.filter(({ generated, name }) => !generated && name in texts)
   const offset = key.length
   const value = (index: number) => {
@@ -388,7 +438,6 @@ const writeTexts = Effect.fn("writeTexts")(function*(
   const settable = columns.map((column, index) => ({ column, index })).filter(({ column }) =>
     column.identity !== "always" && !table.key.includes(column.name)
   )
-  const there = yield* session.query(`select from ${s.t} t where ${s.keyIs("t")}`, key)
   if (there.length === 0) {
     yield* session.query(
       `insert into ${s.t} (${columns.map(({ name }) => quote(name)).join(", ")}) overriding system value

@@ -56,7 +56,8 @@ const bare = (name: string) => name.replace("pg_temp.", "")
 const sharedTables = [
   `create temp table vaivem_conflicts (id uuid not null default gen_random_uuid(), table_schema text, table_name text,
      key text[], reason text, policy text, lost_operation text, lost jsonb, won jsonb, lost_stamp timestamptz,
-     won_stamp timestamptz, decided_at timestamptz not null default clock_timestamp(), restored_at timestamptz)
+     won_stamp timestamptz, decided_at timestamptz not null default clock_timestamp(), restored_at timestamptz,
+     kept_at timestamptz)
    on commit drop`,
   `create temp table vaivem_quarantine (id uuid not null default gen_random_uuid(), table_schema text, table_name text,
      key text[], change_id bigint, sqlstate text, message text, constraint_name text, blocked_by text[],

@@ -1,4 +1,4 @@
-/** What a claim would take away on an external database on which nothing may be installed. Holds are Replit's to keep. */
+/** What a claim would take away on external, where nothing may be installed there. Holds and pauses are Replit's to keep. */
 import { Effect } from "effect"
 import type { Braking } from "../Database.ts"
 import { ownStage } from "../pg/applyClaim.ts"
@@ -35,6 +35,9 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Braking 
   held: Effect.succeed([]),
   holdTable: () => Effect.void,
   releaseTable: () => Effect.void,
+  pauses: Effect.succeed([]),
+  pauseTable: () => Effect.void,
+  resumeTable: () => Effect.void,
 
   giveUp: (table, keys, { journal, upTo }) =>
     Effect.scoped(Effect.gen(function*() {

@@ -95,6 +95,7 @@ export const make = (
         tokens: noTokens,
         leased: false,
         notDue: false,
+        pauses: [],
         folded: null,
         finishedAgoMs: null,
         state,

@@ -6,7 +6,15 @@ import { qualified, type TableName } from "../../domain/TableName.ts"
 import type { Journal, SideStatus } from "../Database.ts"
 import { insertProbe } from "../pg/insertProbe.ts"
 import type { Records } from "../pg/PgJournal.ts"
-import { journalOwn, lookUp, noteRefusal, notRestorable, quarantinedById, restoreRow } from "../pg/PgJournal.ts"
+import {
+  isUndecided,
+  journalOwn,
+  lookUp,
+  noteRefusal,
+  notRestorable,
+  quarantinedById,
+  restoreRow
+} from "../pg/PgJournal.ts"
 import type { PgSession, Transaction } from "../pg/PgSession.ts"
 import type { Stems } from "../pg/Stems.ts"
 import type { TableSql } from "../pg/TableSql.ts"
@@ -42,6 +50,7 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Journal 
     conflict: (id) => ifInstalled(ledger, found.conflict(id), null),
     quarantined: (table) => ifInstalled(ledger, found.quarantined(table), []),
     retryQuarantined: found.retryQuarantined,
+    keep: found.keep,
 
     status: (names) =>
       Effect.gen(function*() {
@@ -65,6 +74,19 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Journal 
         ])
         // Scan and sweep would find it, too, but not before they are due.
         yield* ledger.note(table.name, [conflict.key], conflict.lost === null ? "DELETE" : "UPSERT", "now")
+      }),
+
+    edit: (table, id, changes) =>
+      Effect.gen(function*() {
+        const conflict = yield* found.conflict(id)
+        if (conflict === null) return yield* notRestorable("external", table, id, conflict)
+        yield* onRow(
+          table,
+          conflict.key,
+          (tx, sql) => restoreRow({ side: "external", query: tx.query }, table, sql, conflict, changes)
+        )
+        yield* found.keep(conflict.id)
+        yield* ledger.note(table.name, [conflict.key], "UPSERT", "now")
       }),
 
     quarantine: (table, refusals) =>
@@ -157,14 +179,24 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, ledger: Ledg
       }))[0]!.n
     )
     : null
-  const none = { name, rows, pending: 0, quarantined: 0, conflicts: 0, open: 0, oldestPendingSeconds: null }
+  const none = {
+    name,
+    rows,
+    pending: 0,
+    quarantined: 0,
+    conflicts: 0,
+    open: 0,
+    undecided: 0,
+    oldestPendingSeconds: null
+  }
   if (!(yield* ledger.isInstalled)) return none
   const counts = (yield* ledger.session.query(
     `select count(distinct p.key) as pending,
        extract(epoch from clock_timestamp() - min(p.changed_at) filter (where p.changed_at > '-infinity'))::bigint as oldest,
        (select count(*) from vaivem.ledger_quarantine where table_schema = $1 and table_name = $2) as quarantined,
        (select count(*) from vaivem.ledger_conflicts where table_schema = $1 and table_name = $2) as conflicts,
-       (select count(*) from vaivem.ledger_conflicts where table_schema = $1 and table_name = $2 and restored_at is null) as open
+       (select count(*) from vaivem.ledger_conflicts where table_schema = $1 and table_name = $2 and restored_at is null) as open,
+       (select count(*) from vaivem.ledger_conflicts where table_schema = $1 and table_name = $2 and ${isUndecided}) as undecided
      from vaivem.ledger_tables t join vaivem.ledger_pending p on p.table_id = t.id
      where t.table_schema = $1 and t.table_name = $2`,
     [name.schema, name.name]
@@ -176,6 +208,7 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, ledger: Ledg
     quarantined: Number(counts.quarantined),
     conflicts: Number(counts.conflicts),
     open: Number(counts.open),
+    undecided: Number(counts.undecided),
     oldestPendingSeconds: counts.oldest === null ? null : Number(counts.oldest)
   }
 })
