@@ -257,7 +257,7 @@ const underLease = Effect.fn("underLease")(function*(
   const all = ready.tables.map(({ table }) => table)
   const { pauses } = answers.replit
   const isMeant = ({ name }: SyncedTable) => only === undefined || display(only) === display(name)
-  if (!all.some(isMeant)) return yield* notReady(only!, ready)
+  if (only !== undefined && !all.some(isMeant)) return yield* notReady(only, ready)
   const work = workOf(ready, answers).filter(({ table }) => isMeant(table) && !isPaused(pauses, table.name))
   const braked = yield* brake(work, all, answers)
   yield* Ref.update(
