@@ -10,6 +10,7 @@ import type { Ended } from "./cli/Ended.ts"
 import { Host } from "./cli/Host.ts"
 import { checkCommand, planCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
 import { conflictsCommand, quarantineCommand } from "./cli/journal.ts"
+import { logsCommand } from "./cli/logsCommand.ts"
 import { withPlainConsole } from "./cli/plainConsole.ts"
 import { withProgressLine } from "./cli/progressLine.ts"
 import { probeCommand, runOnce, runService, setupCommand, teardownCommand } from "./cli/syncing.ts"
@@ -53,6 +54,7 @@ const command = Command.make(
     checkCommand,
     planCommand,
     statusCommand,
+    logsCommand,
     verifyCommand,
     conflictsCommand,
     quarantineCommand,

@@ -16,6 +16,7 @@ const commands = [
   "check",
   "plan",
   "status",
+  "logs",
   "verify",
   "conflicts",
   "quarantine",
@@ -299,6 +300,12 @@ describe("commands", () => {
       const { lastCycleAt, tables } = json(status)
       assert.strictEqual(tables[0].replit.pending, 1)
       assert.match(lastCycleAt, /^\d{4}-/)
+      const logged = yield* run(["logs"], { env })
+      assert.match(
+        logged.out,
+        /^started at [^\n]*\n[- ]+\n\d{4}-\S+ \d\d:\d\d:\d\dZ +\S+ m?s +1 row +0 rows +0 +0 +\d+ B +ok\n$/
+      )
+      assert.strictEqual(json(yield* run(["logs", "--json"], { env })).runs[0].push.inserted, 1)
       const missing = yield* run(["check", "--json"], { env: { ...env, SYNC_TABLES: "perfis,outra" } })
       assert.strictEqual(missing.code, 3)
       assert.match(json(missing).tables[1].problems[0], /outra/)

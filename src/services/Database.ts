@@ -641,6 +641,8 @@ export interface Twins {
 
 export interface Journal {
   readonly status: (names: ReadonlyArray<TableName>) => Effect.Effect<SideStatus, SyncError>
+  /** What is kept of the last cycles that moved something or failed, newest first. Empty on external, and before the set-up. */
+  readonly runs: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SyncError>
   /** Newest first. */
   readonly conflicts: (filter: { readonly table?: TableName; readonly limit: number }) => Effect.Effect<
     ReadonlyArray<Conflict>,

@@ -42,6 +42,7 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Journal 
     conflict: (id) => ifInstalled(ledger, found.conflict(id), null),
     quarantined: (table) => ifInstalled(ledger, found.quarantined(table), []),
     retryQuarantined: found.retryQuarantined,
+    runs: () => Effect.succeed([]),
 
     status: (names) =>
       Effect.gen(function*() {
