@@ -6,6 +6,7 @@ import { CliConfig, Command, HelpDoc, Options, ValidationError } from "@effect/c
 import { Console, Effect, HashMap } from "effect"
 import { approveCommand, rejectCommand } from "./cli/braking.ts"
 import { demoCommand } from "./cli/demoCommand.ts"
+import { doctorCommand } from "./cli/doctor.ts"
 import type { Ended } from "./cli/Ended.ts"
 import { Host } from "./cli/Host.ts"
 import { checkCommand, planCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
@@ -52,6 +53,7 @@ const command = Command.make(
   Command.withSubcommands([
     setupCommand,
     checkCommand,
+    doctorCommand,
     planCommand,
     statusCommand,
     logsCommand,

@@ -14,6 +14,7 @@ vi.setConfig({ testTimeout: 120_000 })
 const commands = [
   "setup",
   "check",
+  "doctor",
   "plan",
   "status",
   "logs",
@@ -398,6 +399,16 @@ describe("commands", () => {
       const both = [urls.replit, urls.external]
       for (const url of both) yield* query(url, "create table pedidos (id serial primary key, o text)")
       const asked = yield* run(["check"], { env })
+      for (const url of both) yield* query(url, "insert into pedidos values (5, 'a')")
+      refused(
+        yield* run(["doctor", "--fix"], { env }),
+        2,
+        /^Nothing was run\. [^]*on external: SELECT setval[^]*Say --yes/
+      )
+      const fixed = yield* run(["doctor", "--fix", "--yes"], { env })
+      assert.match(fixed.out, /^(Done on \S+: SELECT setval.*\n){2}\nReplit/)
+      const [next] = yield* query(urls.external, "select nextval('pedidos_id_seq')::int as id")
+      assert.deepStrictEqual(next, { id: 6 })
       assert.match(asked.out, /PROBLEM: Both sides give the ids of pedidos\.id .* Run `setup --split-ids`\./)
       assert.strictEqual(asked.code, 3)
       const done = yield* run(["setup", "--split-ids"], { env })
