@@ -301,6 +301,7 @@ describe("commands", () => {
       const { lastCycleAt, tables } = json(status)
       assert.strictEqual(tables[0].replit.pending, 1)
       assert.match(lastCycleAt, /^\d{4}-/)
+      refused(yield* run(["status", "--watch"], { env }), 2, /^--watch draws on a terminal/)
       const logged = yield* run(["logs"], { env })
       assert.match(
         logged.out,

@@ -9,6 +9,7 @@ import { checkExitCode } from "../programs/check.ts"
 import type { Doctored } from "../programs/doctor.ts"
 import { curesOf, doctor } from "../programs/doctor.ts"
 import { checkText } from "./checkText.ts"
+import { coloured } from "./colours.ts"
 import { endWith } from "./Ended.ts"
 import { Host } from "./Host.ts"
 import { live } from "./live.ts"
@@ -30,7 +31,7 @@ export const doctorCommand = Command.make("doctor", { fix, json, yes }, (options
     const leave: Confirm = () => Effect.succeed(false)
     const canAsk = isTerminal.stdin && isTerminal.stdout && !options.json
     const found = yield* doctor(!options.fix ? leave : options.yes ? agree : canAsk ? ask : refuse)
-    yield* Console.log(options.json ? JSON.stringify(found) : doctorText(found))
+    yield* Console.log(options.json ? JSON.stringify(found) : coloured(doctorText(found)))
     yield* endWith(checkExitCode(found.check))
   })).pipe(
     Command.withDescription(

@@ -8,15 +8,17 @@ import { plan, planExitCode } from "../programs/plan.ts"
 import { status } from "../programs/status.ts"
 import { verify, verifyExitCode } from "../programs/verify.ts"
 import { checkText } from "./checkText.ts"
+import { coloured } from "./colours.ts"
 import { endWith } from "./Ended.ts"
 import { live, liveReadOnly } from "./live.ts"
 import { json } from "./options.ts"
 import { planText } from "./planText.ts"
 import { statusText } from "./statusText.ts"
 import { verifyText } from "./verifyText.ts"
+import { every, watch, watching } from "./watching.ts"
 
 const print = <A>(asJson: boolean, value: A, text: (value: A) => string) =>
-  Console.log(asJson ? JSON.stringify(value) : text(value))
+  Console.log(asJson ? JSON.stringify(value) : coloured(text(value)))
 
 export const checkCommand = Command.make("check", { json }, (options) =>
   Effect.gen(function*() {
@@ -57,8 +59,9 @@ export const planCommand = Command.make(
   Command.provide(liveReadOnly)
 )
 
-export const statusCommand = Command.make("status", { json }, (options) =>
+export const statusCommand = Command.make("status", { every, json, watch }, (options) =>
   Effect.gen(function*() {
+    if (options.watch) return yield* watching(Effect.map(status, (found) => coloured(statusText(found))), options)
     const found = yield* status
     yield* print(options.json, found, statusText)
     yield* endWith(found.unreachable.length > 0 ? 1 : 0)
