@@ -393,6 +393,27 @@ describe("commands", () => {
       assert.deepStrictEqual(yield* rows(replit), yield* rows(external))
     }))
 
+  it.scopedLive("doctor shows the SQL that solves a problem, and runs what is safe when it is told to", () =>
+    Effect.gen(function*() {
+      const urls = yield* freshPair
+      const env = { ...settings(urls), SYNC_TABLES: "pedidos" }
+      yield* query(urls.replit, "create table pedidos (id serial primary key, o text)")
+      yield* query(urls.external, "create table pedidos (id int primary key, o text)")
+      yield* query(urls.replit, "insert into pedidos values (5, 'a')")
+      const shown = yield* run(["doctor"], { env })
+      assert.match(shown.out, /\n {2}safe, with --fix, on Replit: SELECT setval\(.*\n$/)
+      assert.strictEqual(shown.code, 3)
+      refused(
+        yield* run(["doctor", "--fix"], { env }),
+        2,
+        /^Nothing was run\. [^]*on Replit: SELECT setval[^]*Say --yes/
+      )
+      refused(yield* run(["doctor", "--yes"], { env }), 2, /say both/)
+      const fixed = yield* run(["doctor", "--fix", "--yes", "--json"], { env })
+      assert.deepStrictEqual([fixed.code, json(fixed).applied.length, json(fixed).refused], [0, 1, []])
+      assert.deepStrictEqual(yield* query(urls.replit, "select nextval('pedidos_id_seq')::int as id"), [{ id: 6 }])
+    }))
+
   it.scopedLive("setup --split-ids keeps the ids of both sides apart, as check asked for, and teardown ends it", () =>
     Effect.gen(function*() {
       const urls = yield* freshPair
@@ -400,16 +421,6 @@ describe("commands", () => {
       const both = [urls.replit, urls.external]
       for (const url of both) yield* query(url, "create table pedidos (id serial primary key, o text)")
       const asked = yield* run(["check"], { env })
-      for (const url of both) yield* query(url, "insert into pedidos values (5, 'a')")
-      refused(
-        yield* run(["doctor", "--fix"], { env }),
-        2,
-        /^Nothing was run\. [^]*on external: SELECT setval[^]*Say --yes/
-      )
-      const fixed = yield* run(["doctor", "--fix", "--yes"], { env })
-      assert.match(fixed.out, /^(Done on \S+: SELECT setval.*\n){2}\nReplit/)
-      const [next] = yield* query(urls.external, "select nextval('pedidos_id_seq')::int as id")
-      assert.deepStrictEqual(next, { id: 6 })
       assert.match(asked.out, /PROBLEM: Both sides give the ids of pedidos\.id .* Run `setup --split-ids`\./)
       assert.strictEqual(asked.code, 3)
       const done = yield* run(["setup", "--split-ids"], { env })
