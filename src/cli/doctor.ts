@@ -5,9 +5,8 @@ import type { Cure } from "../domain/Cure.ts"
 import { label } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
-import { checkExitCode } from "../programs/check.ts"
 import type { Doctored } from "../programs/doctor.ts"
-import { curesOf, doctor } from "../programs/doctor.ts"
+import { curesOf, doctor, doctorExitCode } from "../programs/doctor.ts"
 import { checkText } from "./checkText.ts"
 import { coloured } from "./colours.ts"
 import { endWith } from "./Ended.ts"
@@ -32,7 +31,7 @@ export const doctorCommand = Command.make("doctor", { fix, json, yes }, (options
     const canAsk = isTerminal.stdin && isTerminal.stdout && !options.json
     const found = yield* doctor(!options.fix ? leave : options.yes ? agree : canAsk ? ask : refuse)
     yield* Console.log(options.json ? JSON.stringify(found) : coloured(doctorText(found)))
-    yield* endWith(checkExitCode(found.check))
+    yield* endWith(doctorExitCode(found))
   })).pipe(
     Command.withDescription(
       "Looks as `check` does, and shows the SQL that solves each problem. Changes nothing without --fix."

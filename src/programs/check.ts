@@ -248,7 +248,7 @@ const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, See
         }),
         ...ids.notes
       ],
-      cures: [...stamps, ...ids.cures]
+      cures: [...(found._tag === "Refused" ? [] : found.cures), ...stamps, ...ids.cures]
     }
   })
 })

@@ -4,7 +4,7 @@ import type { Cure } from "../domain/Cure.ts"
 import { sides } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import type { Check } from "./check.ts"
-import { check } from "./check.ts"
+import { check, checkExitCode } from "./check.ts"
 import { databases } from "./databases.ts"
 
 /** `--json` prints it as it is. */
@@ -33,6 +33,12 @@ export const doctor = Effect.fn("doctor")(
     } satisfies Doctored
   }
 )
+
+/** As `check` ends; 3 when something was refused that `check` takes for a note only. */
+export const doctorExitCode = ({ check: checked, refused }: Doctored): 0 | 1 | 3 => {
+  const code = checkExitCode(checked)
+  return code === 0 && refused.length > 0 ? 3 : code
+}
 
 /** All of them, in the order in which `check` tells what they solve. */
 export const curesOf = (checked: Check): ReadonlyArray<Cure> =>

@@ -4,7 +4,7 @@ import { doctorText } from "../../src/cli/doctor.ts"
 import { ActionNeeded } from "../../src/domain/SyncError.ts"
 import type { TableName } from "../../src/domain/TableName.ts"
 import { checkExitCode } from "../../src/programs/check.ts"
-import { curesOf, doctor } from "../../src/programs/doctor.ts"
+import { curesOf, doctor, doctorExitCode } from "../../src/programs/doctor.ts"
 import type { MemoryTable } from "../../src/services/memory/MemoryTable.ts"
 import { makePair, perfis, perfisTable } from "../support/MemoryPair.ts"
 
@@ -76,6 +76,22 @@ describe("doctor", () => {
       )
     }))
 
+  it.effect("leaves columns to the app, and says on which side they are missing", () =>
+    Effect.gen(function*() {
+      const bio = (notNull: boolean) => ({
+        ...perfisTable,
+        columns: [...perfisTable.columns, { name: "bio", type: "text", notNull }]
+      })
+      for (const notNull of [false, true]) {
+        const { layer } = yield* makePair({ external: [bio(notNull)] })
+        const { check } = yield* Effect.provide(doctor(() => Effect.dieMessage("asked")), layer())
+        const [cure, ...others] = curesOf(check)
+        assert.deepInclude(cure, { side: "replit", sql: "ALTER TABLE perfis ADD COLUMN \"bio\" text;", remedy: null })
+        assert.include(check.tables[0]![notNull ? "problems" : "notes"], cure!.solves)
+        assert.deepStrictEqual(others, [])
+      }
+    }))
+
   it.effect("tells what a database refuses, and goes on", () =>
     Effect.gen(function*() {
       const { servers } = yield* behind
@@ -94,7 +110,16 @@ describe("doctor", () => {
 
   it.effect("adds the index that finding changes by stamps needs", () =>
     Effect.gen(function*() {
-      const { layer } = yield* makePair({ external: [perfisTable] })
+      const { layer, servers } = yield* makePair()
+      const refusing = {
+        ...servers.external.connect(),
+        mend: () => Effect.fail(new ActionNeeded({ message: "must be owner of it" }))
+      }
+      const refused = yield* Effect.provide(
+        doctor(() => Effect.succeed(true)),
+        layer({ externalCapture: "timestamp" }, { external: refusing })
+      )
+      assert.deepStrictEqual([checkExitCode(refused.check), doctorExitCode(refused)], [0, 3])
       const found = yield* Effect.provide(
         doctor(() => Effect.succeed(true)),
         layer({ externalCapture: "timestamp" })
@@ -102,6 +127,7 @@ describe("doctor", () => {
       assert.deepStrictEqual(found.applied.map(({ side, sql }) => `${side}: ${sql}`), [
         "external: CREATE INDEX ON \"public\".\"perfis\" (\"updated_at\");"
       ])
+      assert.strictEqual(doctorExitCode(found), 0)
       assert.deepStrictEqual(curesOf(found.check).map(({ sql }) => sql), [
         "ALTER TABLE perfis ALTER COLUMN \"updated_at\" SET NOT NULL;"
       ])
