@@ -2,15 +2,18 @@
  * The command line: which commands there are, and what becomes of their ends. Connections and settings are made after
  * parsing, by the commands that need them.
  */
-import { CliConfig, Command, HelpDoc, Options, ValidationError } from "@effect/cli"
+import { CliConfig, Command, Options, ValidationError } from "@effect/cli"
 import { Console, Effect, HashMap } from "effect"
 import { adoptCommand } from "./cli/adopting.ts"
 import { approveCommand, rejectCommand } from "./cli/braking.ts"
 import { demoCommand } from "./cli/demoCommand.ts"
+import { doctorCommand } from "./cli/doctor.ts"
 import type { Ended } from "./cli/Ended.ts"
+import { footerFor } from "./cli/examples.ts"
 import { Host } from "./cli/Host.ts"
 import { checkCommand, planCommand, statusCommand, verifyCommand } from "./cli/inspecting.ts"
 import { conflictsCommand, quarantineCommand } from "./cli/journal.ts"
+import { logsCommand } from "./cli/logsCommand.ts"
 import { pauseCommand, resumeCommand } from "./cli/pausing.ts"
 import { withPlainConsole } from "./cli/plainConsole.ts"
 import { withProgressLine } from "./cli/progressLine.ts"
@@ -28,7 +31,7 @@ export const run = Effect.fn("run")(function*(args: ReadonlyArray<string>) {
   const { isTerminal, version } = host
   const problem = problemIn(args[2])
   if (problem !== null) return yield* Effect.as(Console.error(problem), 2)
-  return yield* Command.run(command, { name: "vaivem", version, footer })(args).pipe(
+  return yield* Command.run(command, { name: "vaivem", version, footer: footerFor(args.slice(2)) })(args).pipe(
     Effect.as(0),
     Effect.catchAll(tellError),
     Effect.provide(CliConfig.layer({ showBuiltIns: false, isCaseSensitive: true })),
@@ -54,8 +57,10 @@ const command = Command.make(
     setupCommand,
     adoptCommand,
     checkCommand,
+    doctorCommand,
     planCommand,
     statusCommand,
+    logsCommand,
     verifyCommand,
     conflictsCommand,
     quarantineCommand,
@@ -69,35 +74,6 @@ const command = Command.make(
     demoCommand
   ])
 )
-
-const footer = HelpDoc.blocks([
-  HelpDoc.h1("EXIT CODES"),
-  HelpDoc.p([
-    "0  done, or stopped by a signal",
-    "1  the world said no, after retries: unreachable, wrong password, lease not free",
-    "2  something must be changed first: an option, a setting, a table",
-    "3  done, but something waits for a person: quarantine, a paused or held table, differences"
-  ].join("\n")),
-  HelpDoc.h1("EXAMPLES"),
-  HelpDoc.p([
-    "vaivem --once",
-    "vaivem check --json",
-    "vaivem plan --read-only",
-    "vaivem adopt --folder ../meu-app",
-    "vaivem setup --create-missing",
-    "vaivem setup --split-ids",
-    "vaivem setup --prefer replit --missing keep",
-    "vaivem probe --from external --table perfis",
-    "vaivem verify --repair",
-    "vaivem conflicts show 3f2a",
-    "vaivem quarantine discard 91c0",
-    "vaivem reject perfis",
-    "vaivem pause perfis",
-    "vaivem sync perfis",
-    "vaivem teardown --table perfis --yes",
-    "vaivem status --help"
-  ].join("\n"))
-])
 
 /** What @effect/cli would say of the first word is longer, and wrong for an option. Null when it is known. */
 const problemIn = (word: string | undefined): string | null => {

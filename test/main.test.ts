@@ -14,8 +14,10 @@ vi.setConfig({ testTimeout: 120_000 })
 const commands = [
   "setup",
   "check",
+  "doctor",
   "plan",
   "status",
+  "logs",
   "verify",
   "conflicts",
   "quarantine",
@@ -302,6 +304,13 @@ describe("commands", () => {
       const { lastCycleAt, tables } = json(status)
       assert.strictEqual(tables[0].replit.pending, 1)
       assert.match(lastCycleAt, /^\d{4}-/)
+      refused(yield* run(["status", "--watch"], { env }), 2, /^--watch draws on a terminal/)
+      const logged = yield* run(["logs"], { env })
+      assert.match(
+        logged.out,
+        /^started at [^\n]*\n[- ]+\n\d{4}-\S+ \d\d:\d\d:\d\dZ +\S+ m?s +1 row +0 rows +0 +0 +\d+ B +ok\n$/
+      )
+      assert.strictEqual(json(yield* run(["logs", "--json"], { env })).runs[0].push.inserted, 1)
       const missing = yield* run(["check", "--json"], { env: { ...env, SYNC_TABLES: "perfis,outra" } })
       assert.strictEqual(missing.code, 3)
       assert.match(json(missing).tables[1].problems[0], /outra/)
@@ -404,6 +413,27 @@ describe("commands", () => {
       assert.strictEqual(repaired.code, 0, repaired.out + repaired.err)
       assert.match(repaired.out, /perfis: equal, 301 rows on both sides \(\d+ ranges of keys, \d+ kB moved\)\n$/)
       assert.deepStrictEqual(yield* rows(replit), yield* rows(external))
+    }))
+
+  it.scopedLive("doctor shows the SQL that solves a problem, and runs what is safe when it is told to", () =>
+    Effect.gen(function*() {
+      const urls = yield* freshPair
+      const env = { ...settings(urls), SYNC_TABLES: "pedidos" }
+      yield* query(urls.replit, "create table pedidos (id serial primary key, o text)")
+      yield* query(urls.external, "create table pedidos (id int primary key, o text)")
+      yield* query(urls.replit, "insert into pedidos values (5, 'a')")
+      const shown = yield* run(["doctor"], { env })
+      assert.match(shown.out, /\n {2}safe, with --fix, on Replit: SELECT setval\(.*\n$/)
+      assert.strictEqual(shown.code, 3)
+      refused(
+        yield* run(["doctor", "--fix"], { env }),
+        2,
+        /^Nothing was run\. [^]*on Replit: SELECT setval[^]*Say --yes/
+      )
+      refused(yield* run(["doctor", "--yes"], { env }), 2, /say both/)
+      const fixed = yield* run(["doctor", "--fix", "--yes", "--json"], { env })
+      assert.deepStrictEqual([fixed.code, json(fixed).applied.length, json(fixed).refused], [0, 1, []])
+      assert.deepStrictEqual(yield* query(urls.replit, "select nextval('pedidos_id_seq')::int as id"), [{ id: 6 }])
     }))
 
   it.scopedLive("setup --split-ids keeps the ids of both sides apart, as check asked for, and teardown ends it", () =>

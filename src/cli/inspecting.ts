@@ -9,15 +9,17 @@ import { status } from "../programs/status.ts"
 import { verify, verifyExitCode } from "../programs/verify.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { checkText } from "./checkText.ts"
+import { coloured } from "./colours.ts"
 import { endWith } from "./Ended.ts"
 import { live, liveReadOnly } from "./live.ts"
 import { json } from "./options.ts"
 import { planText } from "./planText.ts"
 import { statusText } from "./statusText.ts"
 import { verifyText } from "./verifyText.ts"
+import { every, watch, watching } from "./watching.ts"
 
 const print = <A>(asJson: boolean, value: A, text: (value: A) => string) =>
-  Console.log(asJson ? JSON.stringify(value) : text(value))
+  Console.log(asJson ? JSON.stringify(value) : coloured(text(value)))
 
 const notify = Options.boolean("notify").pipe(
   Options.withDescription("Send a test message to SYNC_NOTIFY_URL, and say whether it arrived.")
@@ -39,7 +41,7 @@ export const checkCommand = Command.make("check", { json, notify }, (options) =>
 /** One try: whoever waits for it can say it again. */
 const sendTest = Effect.gen(function*() {
   const { notify } = yield* SyncConfig
-  const problem = (text: string): Findings => ({ problems: [text], notes: [] })
+  const problem = (text: string): Findings => ({ problems: [text], notes: [], cures: [] })
   if (notify === null) return problem("No test message was sent: SYNC_NOTIFY_URL is not set.")
   const { makeSend } = yield* Effect.promise(() => import("../services/Notifier.ts"))
   return yield* Effect.match(
@@ -48,7 +50,8 @@ const sendTest = Effect.gen(function*() {
       onFailure: ({ reason }) => problem(`The test message to SYNC_NOTIFY_URL was not accepted: ${reason}.`),
       onSuccess: (): Findings => ({
         problems: [],
-        notes: [`SYNC_NOTIFY_URL accepted a test message, as ${notify.format}.`]
+        notes: [`SYNC_NOTIFY_URL accepted a test message, as ${notify.format}.`],
+        cures: []
       })
     }
   )
@@ -81,8 +84,9 @@ export const planCommand = Command.make(
   Command.provide(liveReadOnly)
 )
 
-export const statusCommand = Command.make("status", { json }, (options) =>
+export const statusCommand = Command.make("status", { every, json, watch }, (options) =>
   Effect.gen(function*() {
+    if (options.watch) return yield* watching(Effect.map(status, (found) => coloured(statusText(found))), options)
     const found = yield* status
     yield* print(options.json, found, statusText)
     yield* endWith(found.unreachable.length > 0 ? 1 : 0)

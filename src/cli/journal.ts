@@ -7,6 +7,7 @@ import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import { keepConflict, listConflicts, restoreConflict, showConflict } from "../programs/conflicts.ts"
 import { discardQuarantine, listQuarantine, retryQuarantine } from "../programs/quarantine.ts"
+import { coloured } from "./colours.ts"
 import { conflictsText, conflictText, quarantineText } from "./journalText.ts"
 import { live } from "./live.ts"
 import { json, table, tableOf } from "./options.ts"
@@ -30,7 +31,7 @@ const printConflicts = Effect.fn("printConflicts")(function*(options: {
     ...(name === null ? {} : { table: name }),
     ...(options.undecided ? { undecided: true } : {})
   })
-  yield* Console.log(options.json ? JSON.stringify({ conflicts: found.map(named) }) : conflictsText(found))
+  yield* Console.log(options.json ? JSON.stringify({ conflicts: found.map(named) }) : coloured(conflictsText(found)))
 })
 
 const undecided = Options.boolean("undecided").pipe(
@@ -44,7 +45,7 @@ const conflictsList = Command.make("list", { json, limit, table, undecided }, pr
 const conflictsShow = Command.make("show", { id, json }, (options) =>
   Effect.gen(function*() {
     const found = yield* showConflict(options.id)
-    yield* Console.log(options.json ? JSON.stringify(named(found)) : conflictText(found))
+    yield* Console.log(options.json ? JSON.stringify(named(found)) : coloured(conflictText(found)))
   })).pipe(Command.withDescription("Shows the version that lost and the one that won, side by side."))
 
 const conflictsRestore = Command.make("restore", { id }, (options) =>
@@ -82,7 +83,7 @@ const printQuarantine = Effect.fn("printQuarantine")(function*(options: {
   readonly table: Option.Option<string>
 }) {
   const found = yield* listQuarantine(yield* tableOf(options.table))
-  yield* Console.log(options.json ? JSON.stringify({ quarantine: found.map(named) }) : quarantineText(found))
+  yield* Console.log(options.json ? JSON.stringify({ quarantine: found.map(named) }) : coloured(quarantineText(found)))
 })
 
 const quarantineList = Command.make("list", { json, table }, printQuarantine).pipe(

@@ -76,7 +76,7 @@ const bill = ({ bill }: Status): ReadonlyArray<string> =>
   ]
 
 /** ISO 8601 to the second, as people read it. */
-const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`
+export const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`
 
 const advice = ({ held, pauses, tables, unreachable }: Status): ReadonlyArray<string> => {
   const quarantined = tables.reduce(

@@ -25,7 +25,7 @@ export const textTable = (rows: ReadonlyArray<ReadonlyArray<string>>, options: T
 }
 
 /** Control characters would break the columns, or worse, speak to the terminal. */
-const oneLine = (text: string): string => text.replace(/\p{Cc}+/gu, " ")
+export const oneLine = (text: string): string => text.replace(/\p{Cc}+/gu, " ")
 
 const shorten = (text: string, most: number): string =>
   width(text) <= most ? text : `${[...text].slice(0, most - 1).join("")}…`

@@ -2,6 +2,8 @@
  * Columns in common are a contract (promise 14): whether two tables of one name can be kept equal, and through which
  * columns. Pure; `setup` feeds it what both catalogs say.
  */
+import type { Cure } from "./Cure.ts"
+import { cureByHand } from "./Cure.ts"
 import type { Policy } from "./decide.ts"
 import type { Side } from "./Side.ts"
 import { label, opposite } from "./Side.ts"
@@ -18,11 +20,13 @@ export type Contract =
     readonly warnings: ReadonlyArray<string>
     /** What `check` says of it besides. */
     readonly notes: ReadonlyArray<string>
+    /** What would make those columns travel. */
+    readonly cures: ReadonlyArray<Cure>
   }
   /** It can't be synced at all until a person changes the schema: exit 2 at the start, a pause later. */
   | { readonly _tag: "Refused"; readonly problem: string }
   /** It could be synced but for a column: the table waits, the others go on. */
-  | { readonly _tag: "Paused"; readonly problem: string }
+  | { readonly _tag: "Paused"; readonly problem: string; readonly cures: ReadonlyArray<Cure> }
 
 export interface TableRules {
   readonly policy: Policy
@@ -41,13 +45,21 @@ export const contract = (shapes: Readonly<Record<Side, TableShape>>, rules: Tabl
 
   const oneSided = [...onlyOn("replit", shapes), ...onlyOn("external", shapes)]
   const blocking = oneSided.find(({ column }) => column.notNull && !canBeLeftOut(column))
-  if (blocking !== undefined) return { _tag: "Paused", problem: missingColumn(table, blocking) }
+  if (blocking !== undefined) {
+    const problem = missingColumn(table, blocking)
+    return {
+      _tag: "Paused",
+      problem,
+      cures: [cureByHand(problem, opposite(blocking.side), addColumn(table, blocking))]
+    }
+  }
 
   const columns = shapes.replit.columns.filter((column) => {
     const other = columnOf(shapes.external, column.name)
     return other !== undefined && !column.generated && !other.generated
   })
   const names = columns.map((column) => column.name)
+  const left = oneSided.filter(({ column }) => !column.generated)
   return {
     _tag: "Fits",
     table: {
@@ -64,8 +76,9 @@ export const contract = (shapes: Readonly<Record<Side, TableShape>>, rules: Tabl
         .map((column) => [column.name, column.type, columnOf(shapes.external, column.name)?.type])
         .sort((a, b) => (a[0]! < b[0]! ? -1 : 1))
     }),
-    warnings: oneSided.filter(({ column }) => !column.generated).map((found) => leftOut(table, found)),
-    notes: stampNote(table, shapes, rules)
+    warnings: left.map((found) => leftOut(table, found)),
+    notes: stampNote(table, shapes, rules),
+    cures: left.map((found) => cureByHand(leftOut(table, found), opposite(found.side), addColumn(table, found)))
   }
 }
 
@@ -82,6 +95,9 @@ const onlyOn = (side: Side, shapes: Readonly<Record<Side, TableShape>>): Readonl
     .map((column) => ({ side, column }))
 
 const canBeLeftOut = (column: Column) => column.hasDefault || column.generated || column.identity !== null
+
+const addColumn = (table: string, { column }: OneSided) =>
+  `ALTER TABLE ${table} ADD COLUMN ${quote(column.name)} ${column.type};`
 
 const leftOut = (table: string, { column, side }: OneSided) =>
   `Column "${column.name}" of ${table} is only on ${label(side)}: rows are synced without it. To sync it, run on ${

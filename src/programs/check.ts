@@ -4,6 +4,8 @@
  */
 import { Duration, Effect, Either } from "effect"
 import type { ConnectionTarget } from "../domain/ConnectionTarget.ts"
+import type { Cure } from "../domain/Cure.ts"
+import { cureByHand, safeCure } from "../domain/Cure.ts"
 import { idFindings } from "../domain/idFindings.ts"
 import { pausedProblem } from "../domain/pauses.ts"
 import { duration, list } from "../domain/Quantity.ts"
@@ -38,6 +40,8 @@ export interface Check {
 export interface Findings {
   readonly problems: ReadonlyArray<string>
   readonly notes: ReadonlyArray<string>
+  /** Of these, what SQL solves. */
+  readonly cures: ReadonlyArray<Cure>
 }
 
 export interface SideCheck extends Findings {
@@ -77,7 +81,11 @@ export const check = Effect.gen(function*() {
   return {
     sides: found,
     tables: yield* tablesOf(both, names),
-    pair: { problems: yield* pairProblems(both), notes: [...notes, ...modeNotes(config), ...clockNotes(both, config)] },
+    pair: {
+      problems: yield* pairProblems(both),
+      notes: [...notes, ...modeNotes(config), ...clockNotes(both, config)],
+      cures: []
+    },
     bill: planned(config),
     notify: told(config)
   } satisfies Check
@@ -96,7 +104,8 @@ const told = ({ notify }: SyncConfig["Type"]): Findings => ({
     notify === null
       ? "SYNC_NOTIFY_URL is not set: nobody is told when the service fails or waits for a person."
       : `A running service tells SYNC_NOTIFY_URL, as ${notify.format}, what a person should know.`
-  ]
+  ],
+  cures: []
 })
 
 /** What one side says about itself. */
@@ -140,7 +149,8 @@ const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
   server: null,
   setUp: false,
   problems: [message],
-  notes: []
+  notes: [],
+  cures: []
 })
 
 const sideCheck = (
@@ -149,6 +159,7 @@ const sideCheck = (
   nothingIsInstalled: boolean
 ) => {
   const meant = new Set(names.map(display))
+  const grants = missingRights(hello, side, identity === null && !nothingIsInstalled)
   const plain = target.ssl === false && hello.kind !== "replit-helium" && !isNear(hello.host)
   return {
     server: hello,
@@ -164,18 +175,7 @@ const sideCheck = (
         ? [`PostgreSQL ${hello.version} is too old: 14 or newer is needed.`]
         : []),
       ...refused,
-      ...(!hello.mayCreateTemporary
-        ? [
-          `Role ${hello.role} may not make temporary tables, which every batch needs. As the database's owner, run: `
-          + `GRANT TEMPORARY ON DATABASE "${hello.database}" TO "${hello.role}";`
-        ]
-        : []),
-      ...(!hello.mayCreateSchema && identity === null && !nothingIsInstalled
-        ? [
-          `Role ${hello.role} may not create the schema vaivem. As the database's owner, run: `
-          + `GRANT CREATE ON DATABASE "${hello.database}" TO "${hello.role}";`
-        ]
-        : []),
+      ...grants.map(({ solves }) => solves),
       ...(neglect?.abandoned === true
         ? [
           `Nobody has read the changes here since ${neglect.since}, so only the newest one of each row is kept from now on. `
@@ -201,8 +201,24 @@ const sideCheck = (
         ? []
         : [`${urlSetting(side)} has parameters that mean nothing here: ${target.ignored.join(", ")}.`]),
       ...changelogs.flatMap(olderChangelog)
-    ]
+    ],
+    cures: grants
   } satisfies SideCheck
+}
+
+const missingRights = (
+  { database, mayCreateSchema, mayCreateTemporary, role }: Hello,
+  side: Side,
+  isSchemaNeeded: boolean
+): ReadonlyArray<Cure> => {
+  const grant = (right: string, lack: string) => {
+    const sql = `GRANT ${right} ON DATABASE ${quote(database)} TO ${quote(role)};`
+    return cureByHand(`Role ${role} ${lack} As the database's owner, run: ${sql}`, side, sql)
+  }
+  return [
+    ...(mayCreateTemporary ? [] : [grant("TEMPORARY", "may not make temporary tables, which every batch needs.")]),
+    ...(mayCreateSchema || !isSchemaNeeded ? [] : [grant("CREATE", "may not create the schema vaivem.")])
+  ]
 }
 
 /** The older sync script kept a table of that name; ours is a view. */
@@ -221,8 +237,13 @@ const isNear = (host: string): boolean =>
 const alone = ({ side, tables }: Seen): ReadonlyArray<TableCheck> =>
   tables.map((found) =>
     found._tag === "Unfit"
-      ? { table: display(found.name), problems: [found.problem], notes: [] }
-      : { table: display(found.shape.name), problems: [], notes: triggerNotes(found.shape, side, "triggers") }
+      ? { table: display(found.name), problems: [found.problem], notes: [], cures: [] }
+      : {
+        table: display(found.shape.name),
+        problems: [],
+        notes: triggerNotes(found.shape, side, "triggers"),
+        cures: []
+      }
   )
 
 const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, Seen>>, names: ReadonlyArray<TableName>) {
@@ -232,35 +253,46 @@ const tablesOf = Effect.fn("tablesOf")(function*(both: Readonly<Record<Side, See
   const sequences = yield* onBoth((database) => database.sequences(fitting.map(({ name }) => name)))
   return contracts.map(({ found, name }, index): TableCheck => {
     const ids = idFindings(found._tag === "Fits" ? sequencesOf(found.table, sequences) : { replit: [], external: [] })
+    const stamps = found._tag === "Fits" && externalCapture === "timestamp" ? stampNotes(found.table) : []
     return {
       table: display(name),
       problems: found._tag === "Fits" ? ids.problems : [found.problem],
       notes: [
         ...(found._tag === "Fits" ? [...found.warnings, ...found.notes] : []),
-        ...(found._tag === "Fits" && externalCapture === "timestamp" ? stampNotes(found.table) : []),
+        ...stamps.map(({ solves }) => solves),
         ...sides.flatMap((side) => {
           const inspected = both[side].tables[index]
           return inspected?._tag === "Table" ? triggerNotes(inspected.shape, side, externalCapture) : []
         }),
         ...ids.notes
-      ]
+      ],
+      cures: [...(found._tag === "Refused" ? [] : found.cures), ...stamps, ...ids.cures]
     }
   })
 })
 
-/** What finding changes by stamps asks of a table of external. */
-const stampNotes = ({ name, shapes: { external }, stamp }: SyncedTable): ReadonlyArray<string> => {
+/** What finding changes by stamps asks of a table of external: notes, with the SQL of each. */
+const stampNotes = ({ name, shapes: { external }, stamp }: SyncedTable): ReadonlyArray<Cure> => {
   const table = display(name)
   const column = external.columns.find((found) => found.name === stamp)
   if (column === undefined) return []
+  const notNull = `ALTER TABLE ${table} ALTER COLUMN ${quote(column.name)} SET NOT NULL;`
   return [
     ...(external.leadingColumns.includes(column.name) ? [] : [
-      `No index of ${table} on external begins with "${column.name}", so that every cycle reads the whole table. As its owner, `
-      + `run: CREATE INDEX ON ${table} (${quote(column.name)});`
+      safeCure(
+        `No index of ${table} on external begins with "${column.name}", so that every cycle reads the whole table. As its owner, `
+          + `run: CREATE INDEX ON ${table} (${quote(column.name)});`,
+        "external",
+        { _tag: "AddIndex", table: name, column: column.name }
+      )
     ]),
     ...(column.notNull ? [] : [
-      `"${column.name}" of ${table} may be null on external: an update that leaves it so is found by verify alone. When it is `
-      + `filled, run as its owner: ALTER TABLE ${table} ALTER COLUMN ${quote(column.name)} SET NOT NULL;`
+      cureByHand(
+        `"${column.name}" of ${table} may be null on external: an update that leaves it so is found by verify alone. When it is `
+          + `filled, run as its owner: ${notNull}`,
+        "external",
+        notNull
+      )
     ])
   ]
 }
@@ -327,4 +359,4 @@ const clockNotes = (
   ]
 }
 
-const nothingFound: Findings = { problems: [], notes: [] }
+const nothingFound: Findings = { problems: [], notes: [], cures: [] }

@@ -7,6 +7,7 @@
  */
 import type { Effect, Scope, Stream } from "effect"
 import type { Concerned } from "../domain/brake.ts"
+import type { Remedy } from "../domain/Cure.ts"
 import type { Version } from "../domain/decide.ts"
 import type { IdSequence, SequenceSettings } from "../domain/IdSequence.ts"
 import type { Proof } from "../domain/Proof.ts"
@@ -80,6 +81,11 @@ export interface Catalog {
   readonly splitSequence: (name: TableName, settings: SequenceSettings) => Effect.Effect<bigint, SyncError>
   /** Creates a table of the given shape (`setup --create-missing`): columns, defaults that are portable, primary key. */
   readonly createTable: (ddl: string) => Effect.Effect<void, SyncError>
+  /**
+   * Does what a remedy says, once a person has agreed: also where nothing of ours may be installed. Takes a minute at most;
+   * the app's writes to a table wait while it gets an index.
+   */
+  readonly mend: (remedy: Remedy) => Effect.Effect<void, SyncError>
   /** The CREATE TABLE statement that makes this table on the other side. */
   readonly describe: (name: TableName) => Effect.Effect<string, SyncError>
 }
@@ -648,6 +654,8 @@ export interface Twins {
 
 export interface Journal {
   readonly status: (names: ReadonlyArray<TableName>) => Effect.Effect<SideStatus, SyncError>
+  /** What is kept of the last cycles that moved something or failed, newest first. Empty on external, and before the set-up. */
+  readonly runs: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SyncError>
   /** Newest first. */
   readonly conflicts: (filter: ConflictFilter) => Effect.Effect<ReadonlyArray<Conflict>, SyncError>
   /** Null when this side has no conflict of that id. Ids may be shortened to an unambiguous beginning. */

@@ -56,6 +56,32 @@ export const ids = (makePair: MakePair) => {
       ])
     }))
 
+  it.scopedLive("a sequence that is behind its rows is moved past them when that is asked for, and never back", () =>
+    Effect.gen(function*() {
+      const { replit } = yield* makePair
+      const { database } = replit
+      yield* replit.app.insert(pedidos, { id: "90" })
+      const behind = yield* sequence(replit)
+      const remedy = { _tag: "MoveSequence", name: behind.name, isUp: true, past: String(behind.furthest) } as const
+      yield* database.mend(remedy)
+      assert.strictEqual((yield* sequence(replit)).next, 91n)
+      assert.deepStrictEqual(yield* insert(replit, 1), [91])
+      yield* database.mend(remedy)
+      assert.strictEqual((yield* sequence(replit)).next, 92n)
+    }))
+
+  it.scopedLive("an index is added when that is asked for, and leads with its column", () =>
+    Effect.gen(function*() {
+      const { external } = yield* makePair
+      const leading = Effect.map(
+        external.database.inspect([pedidos]),
+        ([found]) => found?._tag === "Table" ? found.shape.leadingColumns : []
+      )
+      assert.notInclude(yield* leading, "texto")
+      yield* external.database.mend({ _tag: "AddIndex", table: pedidos, column: "texto" })
+      assert.include(yield* leading, "texto")
+    }))
+
   it.scopedLive("a sequence is moved past rows that are applied, and never back", () =>
     Effect.gen(function*() {
       const ready = yield* setUp(makePair)

@@ -177,9 +177,9 @@ export const journal = (makePair: MakePair) => {
       assert.deepInclude(third, { name: missing, rows: null, ...empty })
     }))
 
-  it.scopedLive("the last run that was worth noting is told", () =>
+  it.scopedLive("the last runs that were worth noting are told, newest first", () =>
     Effect.gen(function*() {
-      const { replit } = yield* setUp(makePair)
+      const { external, replit } = yield* setUp(makePair)
       const moved = { inserted: 1, updated: 2, deleted: 3, conflicts: 4, quarantined: 5, bytes: 6 }
       const run: Run = {
         startedAt: "2024-01-01T00:00:00.000Z",
@@ -193,6 +193,11 @@ export const journal = (makePair: MakePair) => {
       yield* replit.database.finish(run)
       yield* replit.database.finish(null)
       assert.deepStrictEqual((yield* replit.database.status([])).lastRun, run)
+      const next: Run = { ...run, startedAt: "2024-01-01T00:05:00.000Z", outcome: "ok", error: null }
+      yield* replit.database.finish(next)
+      assert.deepStrictEqual(yield* replit.database.runs(10), [next, run])
+      assert.deepStrictEqual(yield* replit.database.runs(1), [next])
+      assert.deepStrictEqual(yield* external.database.runs(10), [])
     }))
 
   it.scopedLive("a probe is an ordinary row that can be read and removed", () =>

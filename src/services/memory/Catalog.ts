@@ -100,6 +100,13 @@ export const make = (store: Store, connection: Connection): Catalog => ({
       store.tables.set(display(schema.name), emptyTable(schema))
     })
   ),
+  mend: Effect.fn("MemoryDatabase.mend")((remedy) =>
+    step(store, () => {
+      if (remedy._tag === "MoveSequence") return Sequences.movePast(store, remedy.name, BigInt(remedy.past))
+      const state = tableNamed(store, remedy.table)
+      state.schema = { ...state.schema, indexed: [...state.schema.indexed ?? [], remedy.column] }
+    })
+  ),
   // A statement of the memory form's own language: columns and key as JSON, without constraints and triggers.
   describe: Effect.fn("MemoryDatabase.describe")((name) =>
     step(store, () => {

@@ -17,6 +17,7 @@ import { transact } from "./Transaction.ts"
 
 export const make = (store: Store): Journal => ({
   status: Effect.fn("MemoryDatabase.status")((names) => step(store, (nowUs) => status(store, names, nowUs))),
+  runs: Effect.fn("MemoryDatabase.runs")((limit) => step(store, () => store.runs.toReversed().slice(0, limit))),
   conflicts: Effect.fn("MemoryDatabase.conflicts")(({ limit, table, undecided }) =>
     step(store, () =>
       store.conflicts.filter((conflict) =>

@@ -12,6 +12,8 @@ export interface MemoryTable {
   /** Primary key columns. */
   readonly key: ReadonlyArray<string>
   readonly uniques?: ReadonlyArray<{ readonly name: string; readonly columns: ReadonlyArray<string> }>
+  /** Columns with an index of their own that is not unique. */
+  readonly indexed?: ReadonlyArray<string>
   readonly references?: ReadonlyArray<Reference>
   readonly checks?: ReadonlyArray<{ readonly name: string; readonly holds: (row: Row) => boolean }>
   /** BEFORE ROW triggers, run in this order. */
@@ -102,7 +104,11 @@ export const shapeOf = (table: MemoryTable, fingerprint: string): TableShape => 
   beforeTriggers: (table.before ?? []).map(({ name }) => name),
   selfReferencing: (table.references ?? []).some((reference) => sameName(reference.table, table.name)),
   sequences: sequencedColumns(table).map((column) => ({ column, name: sequenceName(table, column) })),
-  leadingColumns: [...table.key.slice(0, 1), ...(table.uniques ?? []).flatMap(({ columns }) => columns.slice(0, 1))],
+  leadingColumns: [
+    ...table.key.slice(0, 1),
+    ...(table.uniques ?? []).flatMap(({ columns }) => columns.slice(0, 1)),
+    ...table.indexed ?? []
+  ],
   uniqueColumns: [...new Set((table.uniques ?? []).flatMap(({ columns }) => columns))],
   afterTriggers: (table.after ?? []).map(({ name }) => name),
   fingerprint

@@ -65,6 +65,14 @@ export const split = (store: Store, name: TableName, settings: SequenceSettings)
   return last
 }
 
+/** Beyond the number, and never back. */
+export const movePast = (store: Store, name: TableName, past: bigint): void => {
+  const sequence = named(store, name)
+  const next = past + sequence.now.increment
+  const further = isUp(sequence.now) ? larger(next, sequence.now.next) : smaller(next, sequence.now.next)
+  sequence.now = { ...sequence.now, next: further }
+}
+
 export const putBack = (state: TableState): void => {
   const split = [...state.sequences.values()].filter(({ before }) => before !== null)
   for (const sequence of split) {

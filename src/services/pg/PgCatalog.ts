@@ -1,5 +1,6 @@
 /** Who and what is there in a PostgreSQL database, and what we install in it. */
 import { Clock, Effect } from "effect"
+import { remedySql } from "../../domain/Cure.ts"
 import { label } from "../../domain/Side.ts"
 import type { TableShape } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
@@ -160,6 +161,8 @@ export const make = (session: PgSession, stems: Stems, migrations: ReadonlyArray
     ...PgSequences.make(session),
 
     createTable: (ddl) => Effect.asVoid(session.transaction(session.query(ddl), changing)),
+
+    mend: (remedy) => Effect.asVoid(session.transaction(session.query(remedySql(remedy)), changing)),
 
     describe: (name) => describe(session, name)
   }

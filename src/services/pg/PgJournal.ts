@@ -99,15 +99,25 @@ export const quarantinedById = Effect.fn("quarantinedById")(
 export const make = (session: PgSession, stems: Stems): Journal => {
   const { query, run, sql, transaction } = session
   const records = lookUp(session, session.side, ours)
+  const isThere = Effect.map(
+    query("select to_regclass('vaivem.runs') is not null as there"),
+    ([found]) => found?.there === "t"
+  )
 
   return {
     ...records,
 
+    runs: (limit) =>
+      Effect.flatMap(
+        isThere,
+        (there) => there ? Effect.map(query(runs, [String(limit)]), (rows) => rows.map(runOf)) : Effect.succeed([])
+      ),
+
     status: (names) =>
       Effect.gen(function*() {
         const tables = yield* Effect.forEach(names, (name) => tableStatus(session, stems, name))
-        const there = (yield* query("select to_regclass('vaivem.runs') is not null as there"))[0]?.there === "t"
-        const last = there ? (yield* query(lastRun))[0] : undefined
+        const there = yield* isThere
+        const last = there ? (yield* query(runs, ["1"]))[0] : undefined
         const cycle = there ? (yield* query(`select ${iso("finished_at")} as at from vaivem.pairs`))[0] : undefined
         const lease = there && session.side === "replit" ? (yield* query(leased))[0] : undefined
         return {
@@ -312,10 +322,10 @@ const leased = `select p.to_jsonb->>'holder' as holder, p.to_jsonb->>'epoch' as 
         and l.database = (select d.oid from pg_database d where d.datname = current_database())) as held
   from (select to_jsonb(p) from vaivem.pairs p) p where p.to_jsonb->>'holder' is not null`
 
-const lastRun = `select ${
+const runs = `select ${
   iso("started_at")
 } as started_at, duration_ms, outcome, push::text as push, pull::text as pull, error
-  from vaivem.runs order by id desc limit 1`
+  from vaivem.runs order by id desc limit $1::bigint`
 
 const runOf = (row: Row): Run => ({
   startedAt: String(row.started_at),

@@ -51,6 +51,7 @@ export const make = (session: PgSession, stems: Stems, ledger: Ledger): Journal 
     quarantined: (table) => ifInstalled(ledger, found.quarantined(table), []),
     retryQuarantined: found.retryQuarantined,
     keep: found.keep,
+    runs: () => Effect.succeed([]),
 
     status: (names) =>
       Effect.gen(function*() {
