@@ -2,24 +2,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
 import * as Http from "node:http"
-import * as Net from "node:net"
+import type * as Net from "node:net"
 import { vi } from "vitest"
 import { parseExposition } from "../support/exposition.ts"
-import { settings, start } from "../support/Program.ts"
+import { freePort, settings, start } from "../support/Program.ts"
 import { freshPair, query } from "../support/TestPostgres.ts"
 
 // Every start of the program takes a second, and several on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
 const token = "um-segredo-de-teste-1234"
-
-/** A port that nobody has, for the moment. */
-const freePort = Effect.async<number>((resume) => {
-  const server = Net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as Net.AddressInfo
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 const get = (url: string, headers: Readonly<Record<string, string>> = {}) =>
   Effect.tryPromise(async () => {

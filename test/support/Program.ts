@@ -2,6 +2,7 @@
 import { Data, Effect, Redacted, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import * as Fs from "node:fs/promises"
+import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 
@@ -61,6 +62,14 @@ export const freshFolder: Effect.Effect<string, never, Scope.Scope> = Effect.acq
   Effect.promise(() => Fs.mkdtemp(Path.join(Os.tmpdir(), "vaivem-program-"))),
   (folder) => Effect.promise(() => Fs.rm(folder, { recursive: true, force: true }))
 )
+
+/** A port that nobody has, for the moment. */
+export const freePort: Effect.Effect<number> = Effect.async((resume) => {
+  const server = Net.createServer().listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as Net.AddressInfo
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
 
 /** The settings for two databases; what may be tried again is tried for a second. */
 export const settings = (urls: { readonly replit: Redacted.Redacted; readonly external: Redacted.Redacted }) => ({
