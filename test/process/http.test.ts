@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
 import * as Http from "node:http"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import { vi } from "vitest"
 import { parseExposition } from "../support/exposition.ts"
 import { freePort, settings, start } from "../support/Program.ts"
