@@ -114,6 +114,7 @@ const walk = Effect.gen(function*() {
   yield* shoot("quarantine")
   yield* app("replit", "update perfis set email = 'arroba@exemplo.pt' where id = 'ruim'")
   yield* says("✓ Nothing is on its way")
+  yield* doing(() => page.locator("#quarantine-list article").waitFor({ state: "detached" }))
   yield* told("A bad row: page and `quarantine list` say which constraint refuses it; mended, it arrived.")
 
   yield* servers.external.stop("immediate")

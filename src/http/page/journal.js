@@ -1,6 +1,6 @@
 /**
  * Quarantine and the conflict inbox. Both are read when somebody opens them, for that asks the databases; and again when
- * something was done about them.
+ * something was done about them, here or elsewhere.
  */
 import { act, read } from "./asking.js"
 import { button, byId, element, tabulate, write } from "./elements.js"
@@ -14,6 +14,7 @@ import { text } from "./texts.js"
 /** @param make what is shown of what was read. */
 const opened = (name, make) => {
   const [section, toggle, list] = [byId(name), byId(`${name}-toggle`), byId(`${name}-list`)]
+  let counted = 0
   const refresh = async () => {
     const found = await read(name)
     if (found === null) return
@@ -36,7 +37,13 @@ const opened = (name, make) => {
   }
   close()
   toggle.addEventListener("click", () => (list.hidden ? void refresh() : close()))
-  return { section, isOpen: () => !list.hidden, refresh }
+  /** There are so many now. What somebody is about to use stays under their fingers. */
+  const follow = (n) => {
+    if (n === counted || list.contains(document.activeElement)) return
+    counted = n
+    if (!list.hidden) void refresh()
+  }
+  return { section, isOpen: () => !list.hidden, follow }
 }
 
 /** A button that does something to a record, asks first where `sure` says what, and reads the list again. */
@@ -146,7 +153,7 @@ const conflict = (it, refresh, { isOpen, values }) => {
   )
 }
 
-opened("conflicts", ({ decided, undecided, values }, refresh) => [
+const conflicts = opened("conflicts", ({ decided, undecided, values }, refresh) => [
   ...(undecided.length === 0 ? [element("p", {}, text.nothingUndecided)] : []),
   ...undecided.map((it) => conflict(it, refresh, { isOpen: true, values })),
   ...(decided.length === 0 ? [] : [element(
@@ -234,4 +241,6 @@ export const showJournal = (counts) => {
   quarantine.section.hidden = counts.quarantined === 0 && !quarantine.isOpen()
   write(byId("quarantine-count"), text.refusedRows(count(counts.quarantined)))
   write(byId("conflicts-count"), text.undecided(count(counts.undecided)))
+  quarantine.follow(counts.quarantined)
+  conflicts.follow(counts.undecided)
 }
