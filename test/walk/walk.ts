@@ -128,8 +128,8 @@ const walk = Effect.gen(function*() {
   yield* app("external", "delete from perfis")
   yield* says("perfis is held")
   yield* command(0, /perfis is held|held/, "status")
-  yield* command(3, /waiting for you: perfis held/, "--once")
   yield* shoot("held")
+  yield* command(3, /waiting for you: perfis held/, "--once")
   yield* press("Bring the rows back: perfis")
   yield* says("✓ Nothing is on its way")
   yield* until(
