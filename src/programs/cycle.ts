@@ -266,13 +266,16 @@ const underLease = Effect.fn("underLease")(function*(
   )
   // A database on which nothing may be installed keeps no token.
   const renewals = config.externalCapture === "timestamp" ? null : yield* makeRenewals(tokens)
-  const announced = renewals === null
-    ? Effect.void
-    : onBoth((database) => database.ask({ tables: [], renewal: renewals.announced[database.side] }))
+  // Beside the few rows that most cycles move.
+  const announced = yield* Effect.cached(
+    renewals === null
+      ? Effect.void
+      : onBoth((database) => database.ask({ tables: [], renewal: renewals.announced[database.side] }))
+  )
   yield* Effect.all([
     announced,
     Effect.zipRight(
-      pass(braked.work, tally, config),
+      pass(braked.work, tally, { batchRowsMax: config.batchRowsMax, beforePhases: announced }),
       wakes === undefined ? Effect.void : follow(wakes, braked.later, tally, config)
     )
   ], { concurrency: 2, discard: true })

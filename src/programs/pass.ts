@@ -78,11 +78,20 @@ export const emptyTally: Tally = {
   folded: []
 }
 
+export interface PassOptions {
+  readonly batchRowsMax: number
+  /**
+   * Waited for before rows go by phases, in transactions that are open from claim to acknowledgement: none of these gets through
+   * if `vaivem.pairs` is written meanwhile, for its epoch is looked at last.
+   */
+  readonly beforePhases?: Effect.Effect<unknown, SyncError, ReplitDb | ExternalDb>
+}
+
 /** Moves everything that is pending. A table that fails by its own shape pauses alone; the others go on. */
 export const pass = Effect.fn("pass")(function*(
   work: ReadonlyArray<Work>,
   tally: Ref.Ref<Tally>,
-  options: { readonly batchRowsMax: number }
+  options: PassOptions
 ) {
   const progress = yield* makePassProgress
   yield* moveAll(work, tally, options, progress).pipe(sayProgress(progress.look))
@@ -91,7 +100,7 @@ export const pass = Effect.fn("pass")(function*(
 const moveAll = Effect.fn("moveAll")(function*(
   work: ReadonlyArray<Work>,
   tally: Ref.Ref<Tally>,
-  options: { readonly batchRowsMax: number },
+  options: PassOptions,
   progress: PassProgress
 ) {
   const groups = parentsFirst(work.map(({ table }) => table))
@@ -122,6 +131,7 @@ const moveAll = Effect.fn("moveAll")(function*(
     )
     return waiting[0] === table ? waiting.slice(1) : []
   }
+  yield* options.beforePhases ?? Effect.void
   for (const [phase, tables] of [["upserts", upserts], ["deletes", upserts.toReversed()]] as const) {
     for (const table of tables) {
       if (phase === "deletes" && wayOf.get(table)?.withoutDeletes === true) continue

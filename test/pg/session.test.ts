@@ -2,7 +2,11 @@ import { assert, layer } from "@effect/vitest"
 import { Duration, Effect, Fiber, Random, type Redacted, Stream } from "effect"
 import { type Side, sides } from "../../src/domain/Side.ts"
 import { Unavailable } from "../../src/domain/SyncError.ts"
+import { makeCycle } from "../../src/programs/cycle.ts"
+import type { Database } from "../../src/services/Database.ts"
+import { ExternalDb } from "../../src/services/ExternalDb.ts"
 import * as PgSession from "../../src/services/pg/PgSession.ts"
+import { ReplitDb } from "../../src/services/ReplitDb.ts"
 import { assertConverged, perfis, PgPair, type Synced, synced, targetOf, until } from "../support/PgPair.ts"
 import * as Proxy from "../support/Proxy.ts"
 import { asAdmin } from "../support/TestPostgres.ts"
@@ -107,6 +111,32 @@ layer(PgPair.layer, { excludeTestServices: true })("sessions", (it) => {
       assert.strictEqual(yield* trips(150, 2_000), batch)
       // Up to a hundred rows take fewer.
       assert.isBelow(yield* trips(1, 1), batch)
+    }))
+
+  it.scoped("what a cycle writes about itself is out of its own batches' way: none is sent twice", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(notas)
+      // As where another connection must be opened for it first.
+      const slowly = (database: Database): Database => ({
+        ...database,
+        ask: (question) =>
+          question.renewal?.announce === undefined
+            ? database.ask(question)
+            : Effect.delay(database.ask(question), "50 millis")
+      })
+      const cycle = yield* makeCycle
+      const slow = sync.run(
+        cycle({ retryFor: 0, lease: "wait", notBefore: 0 }).pipe(
+          Effect.provideService(ReplitDb, slowly(sync.replit.database)),
+          Effect.provideService(ExternalDb, slowly(sync.external.database))
+        )
+      )
+      for (const side of sides) {
+        const first = side === "replit" ? 0 : 500
+        yield* sync[side].query(`insert into notas select n, 'x' from generate_series(${first}, ${first + 299}) n`)
+      }
+      const { pull, push } = yield* slow
+      assert.deepStrictEqual([push.inserted, pull.inserted], [300, 300])
     }))
 
   it.scoped("every connection of the service is named vaivem", () =>
