@@ -110,11 +110,19 @@ export class History {
         problems.push(`${name} on ${side} is ${JSON.stringify(row)}, which nobody wrote.`)
       }
     }
-    for (const { key, lost, lostSide, reason, table } of [...this.told, ...conflicts]) {
+    const journal = [...this.told, ...conflicts]
+    // What a cascade of the sync deletes is an ordinary change of that side (promise 3), and may lose a conflict.
+    const cascaded = new Set(
+      journal.filter(({ reason }) => reason === "cascade").map(({ key, lostSide, table }) =>
+        `${lostSide} ${rowName(table, key)}`
+      )
+    )
+    for (const { key, lost, lostSide, reason, table } of journal) {
       const name = rowName(table, key)
       const isWritten = lost === null
         ? reason !== "conflict" || this.versions.get(name)?.some(({ row }) => row === null) === true
           || [...this.removed].some((beginning) => `${lostSide} ${name}`.startsWith(beginning))
+          || cascaded.has(`${lostSide} ${name}`)
         : written.has(`${traceOf(name, lost)} ${lost["email"]}`)
       if (isWritten) continue
       problems.push(`${name} on ${lostSide} was journaled as ${JSON.stringify(lost)}, which nobody wrote.`)
