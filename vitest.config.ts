@@ -38,7 +38,9 @@ export default defineConfig({
     poolOptions: { forks: { isolate: false } },
     maxWorkers: 2,
     minWorkers: 1,
-    testTimeout: 30_000,
+    // For a busy machine, on which starting the program or a browser takes seconds. For all, because `vi.setConfig` does nothing in
+    // a worker's second file.
+    testTimeout: 120_000,
     hookTimeout: 60_000,
     sequence: { sequencer: LongestFirst },
     projects: [

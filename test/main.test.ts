@@ -3,13 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Redacted } from "effect"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
-import { vi } from "vitest"
 import type { Ended } from "./support/Program.ts"
 import { freshFolder, run, settings, start } from "./support/Program.ts"
 import { asAdmin, connect, freshDatabase, freshPair, query } from "./support/TestPostgres.ts"
-
-// Every start of the program takes a second, and several on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const commands = [
   "setup",

@@ -4,14 +4,10 @@ import { Clock, Effect, Redacted } from "effect"
 import * as Fs from "node:fs"
 import { createRequire } from "node:module"
 import type { BrowserContextOptions } from "playwright-core"
-import { vi } from "vitest"
 import { Unavailable } from "../../src/domain/SyncError.ts"
 import { browser, doing } from "../support/Browser.ts"
 import { makePair, perfis, profile } from "../support/MemoryPair.ts"
 import { startServed } from "../support/Served.ts"
-
-// A browser takes seconds to start on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const axe = Fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 

@@ -1,11 +1,8 @@
 /** The first copy of a table, killed again and again; `npm run test:copy` does the same with millions of rows. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { vi } from "vitest"
 import { copying, inHandMax } from "../copy/copying.ts"
 import { freshPair } from "../support/TestPostgres.ts"
-
-vi.setConfig({ testTimeout: 120_000 })
 
 describe("the first copy of a table", () => {
   for (const from of ["replit", "external"] as const) {

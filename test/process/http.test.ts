@@ -3,13 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import { vi } from "vitest"
 import { parseExposition } from "../support/exposition.ts"
 import { freePort, settings, start } from "../support/Program.ts"
 import { freshPair, query } from "../support/TestPostgres.ts"
-
-// Every start of the program takes a second, and several on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const token = "um-segredo-de-teste-1234"
 

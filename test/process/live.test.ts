@@ -1,11 +1,8 @@
 /** Live mode and eco, in the built program. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Redacted, Schedule } from "effect"
-import { vi } from "vitest"
 import { settings, start } from "../support/Program.ts"
 import { freshPair, query } from "../support/TestPostgres.ts"
-
-vi.setConfig({ testTimeout: 60_000 })
 
 const perfis = "create table perfis (id text primary key, nome text, updated_at timestamptz)"
 

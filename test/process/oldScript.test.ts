@@ -7,14 +7,11 @@ import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, type Redacted } from "effect"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
-import { vi } from "vitest"
 import type { Side } from "../../src/domain/Side.ts"
 import { opposite, sides } from "../../src/domain/Side.ts"
 import { type Ended, freshFolder, run, settings, start } from "../support/Program.ts"
 import * as Proxy from "../support/Proxy.ts"
 import { connect, freshDatabase, freshPair, query } from "../support/TestPostgres.ts"
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const perfis = `create table perfis (
   id varchar(255) primary key, full_name varchar(255), name_user varchar(255), email varchar(255), tipo_conta varchar(100),

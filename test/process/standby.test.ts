@@ -2,11 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Redacted, Schedule } from "effect"
 import * as Fs from "node:fs/promises"
-import { vi } from "vitest"
 import { run, settings, start } from "../support/Program.ts"
 import { freshPair, query } from "../support/TestPostgres.ts"
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const perfis = "create table perfis (id text primary key, nome text, updated_at timestamptz default now())"
 

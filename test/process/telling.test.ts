@@ -3,14 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { vi } from "vitest"
 import { metricsOf, pathOf, spansOf } from "../support/collector.ts"
 import { run, settings, start } from "../support/Program.ts"
 import { freshPair, query } from "../support/TestPostgres.ts"
 import { webServer } from "../support/WebServer.ts"
-
-// Every start of the program takes a second, and several on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const dist = Path.resolve(import.meta.dirname, "../../dist")
 

@@ -5,15 +5,12 @@ import { execFile } from "node:child_process"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import { promisify } from "node:util"
-import { vi } from "vitest"
 import type { Side } from "../../src/domain/Side.ts"
 import { opposite } from "../../src/domain/Side.ts"
 import * as EmbeddedPostgres from "../../src/services/EmbeddedPostgres.ts"
 import { type Ended, freshFolder, run, settings, start } from "../support/Program.ts"
 import { asAdmin, copyOfDatabase, freshDatabase, freshPair, query } from "../support/TestPostgres.ts"
 import { testSettings } from "../support/TestServer.ts"
-
-vi.setConfig({ testTimeout: 120_000 })
 
 /** Every way takes some seconds of a core: `npm run test:restore` goes these, too. */
 const rarely = process.env["TEST_EVERY_RESTORE"] === undefined ? it.scopedLive.skip : it.scopedLive

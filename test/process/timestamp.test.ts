@@ -1,11 +1,8 @@
 /** The built program beside an external database on which nothing may be installed. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { vi } from "vitest"
 import { run, settings } from "../support/Program.ts"
 import { freshPair, freshRole, query } from "../support/TestPostgres.ts"
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const perfis = "create table perfis (id text primary key, nome text, updated_at timestamptz default now())"
 
