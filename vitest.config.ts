@@ -36,8 +36,10 @@ export default defineConfig({
     // Loading the modules anew for each file takes 1.2 s of a core, of a hundred files two minutes; nothing is shared by them. The pool
     // looks at this setting alone, and not at a project's `isolate`.
     poolOptions: { forks: { isolate: false } },
-    maxWorkers: 2,
-    minWorkers: 1,
+    // More than there are cores: tests of servers wait for locks, time-outs and programs that start.
+    maxWorkers: 3,
+    // As many: a worker that is ended for being idle, while the pool changes its workers, fails the whole run.
+    minWorkers: 3,
     // For a busy machine, on which starting the program or a browser takes seconds. For all, because `vi.setConfig` does nothing in
     // a worker's second file.
     testTimeout: 120_000,
