@@ -3,14 +3,14 @@ import { Command, Options, Prompt } from "@effect/cli"
 import { Console, Effect } from "effect"
 import { list } from "../domain/Quantity.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
-import { display } from "../domain/TableName.ts"
-import { contactLines, waitingWarning, warn } from "../programs/announce.ts"
+import { waitingWarning, warn } from "../programs/announce.ts"
 import { setup } from "../programs/setup.ts"
 import { underLease } from "../programs/underLease.ts"
 import * as OldScripts from "../services/OldScripts.ts"
 import { endWith } from "./Ended.ts"
 import { Host } from "./Host.ts"
 import { live } from "./live.ts"
+import { setUpText } from "./syncing.ts"
 
 const folder = Options.directory("folder").pipe(
   Options.withDescription("The app's folder, where the scripts are."),
@@ -25,13 +25,7 @@ export const adoptCommand = Command.make("adopt", { folder, yes }, (options) =>
     if (old.files.length > 0 && !options.yes) yield* confirmStopped(old)
     const done = yield* underLease(setup({ createMissing: false, strict: true }))
     yield* Effect.forEach(done.paused, (one) => warn(waitingWarning(one)), { discard: true })
-    yield* Console.log(
-      [
-        ...contactLines(done.tables),
-        `Set up: ${done.tables.length === 0 ? "no table" : list(done.tables.map(({ table }) => display(table.name)))}.`,
-        ...waysOn(old)
-      ].join("\n")
-    )
+    yield* Console.log([setUpText(done, false), ...waysOn(old)].join("\n"))
     yield* endWith(done.paused.length > 0 ? 3 : 0)
   })).pipe(
     Command.withDescription(

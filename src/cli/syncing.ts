@@ -180,7 +180,8 @@ const missingLines = (found: ReadonlyArray<Missing>): ReadonlyArray<string> =>
     )
   )
 
-const setUpText = ({ cleared, created, tables }: SetUp, isChosen: boolean): string =>
+/** What a set-up did, for people. */
+export const setUpText = ({ cleared, created, tables }: SetUp, isChosen: boolean): string =>
   [
     ...created.map(({ side, table }) => `${display(table)}: created on ${label(side)}`),
     ...cleared.map(({ rows, table }) =>

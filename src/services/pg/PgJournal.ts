@@ -336,6 +336,28 @@ const runOf = (row: Row): Run => ({
   error: row.error ?? null
 })
 
+/** Rows of a table that is there. Counting a large one may take a minute. */
+export const rowsIn = (session: PgSession, name: TableName) =>
+  Effect.map(
+    session.transaction(session.query(`select count(*) as n from ${qualified(name)}`), {
+      table: name,
+      statementTimeoutMs: 60_000
+    }),
+    ([row]) => Number(row!.n)
+  )
+
+/** What is said of a table of which nothing is kept. */
+export const nothingOf = (name: TableName, rows: number | null) => ({
+  name,
+  rows,
+  pending: 0,
+  quarantined: 0,
+  conflicts: 0,
+  open: 0,
+  undecided: 0,
+  oldestPendingSeconds: null
+})
+
 const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems, name: TableName) {
   const relation = qualified(name)
   const there = (yield* session.query(
@@ -344,24 +366,10 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, stems: Stems
     [relation]
   ))[0]!
   const rows = there.rows === "t"
-    ? Number(
-      (yield* session.transaction(session.query(`select count(*) as n from ${relation}`), {
-        table: name,
-        statementTimeoutMs: 60_000
-      }))[0]!.n
-    )
+    ? yield* rowsIn(session, name)
     : null
   const stem = there.ours === "t" ? yield* stems.stemOf(name) : null
-  const none = {
-    name,
-    rows,
-    pending: 0,
-    quarantined: 0,
-    conflicts: 0,
-    open: 0,
-    undecided: 0,
-    oldestPendingSeconds: null
-  }
+  const none = nothingOf(name, rows)
   if (stem === null) return none
   const keys = (yield* session.query("select cardinality(key_columns) as n from vaivem.tables where stem = $1", [stem]))
     .flatMap((row) => Array.from({ length: Number(row.n) }, (_, index) => `k${index + 1}`)).join(", ")

@@ -11,9 +11,11 @@ import {
   journalOwn,
   lookUp,
   noteRefusal,
+  nothingOf,
   notRestorable,
   quarantinedById,
-  restoreRow
+  restoreRow,
+  rowsIn
 } from "../pg/PgJournal.ts"
 import type { PgSession, Transaction } from "../pg/PgSession.ts"
 import type { Stems } from "../pg/Stems.ts"
@@ -173,23 +175,9 @@ const tableStatus = Effect.fnUntraced(function*(session: PgSession, ledger: Ledg
   const relation = qualified(name)
   const there = (yield* session.query("select to_regclass($1) is not null as there", [relation]))[0]!
   const rows = there.there === "t"
-    ? Number(
-      (yield* session.transaction(session.query(`select count(*) as n from ${relation}`), {
-        table: name,
-        statementTimeoutMs: 60_000
-      }))[0]!.n
-    )
+    ? yield* rowsIn(session, name)
     : null
-  const none = {
-    name,
-    rows,
-    pending: 0,
-    quarantined: 0,
-    conflicts: 0,
-    open: 0,
-    undecided: 0,
-    oldestPendingSeconds: null
-  }
+  const none = nothingOf(name, rows)
   if (!(yield* ledger.isInstalled)) return none
   const counts = (yield* ledger.session.query(
     `select count(distinct p.key) as pending,
