@@ -7,7 +7,12 @@ import type { Verified, VerifiedTable } from "../programs/verify.ts"
 export const verifyText = ({ repaired, tables, wouldMark }: Verified): string =>
   [
     ...(repaired === null ? [] : [`Repaired: ${summaryLine(repaired)}`]),
-    ...tables.flatMap((table) => [tableLine(table), ...table.sample.map(sampleLine), ...restLine(table)]),
+    ...tables.flatMap((table) => [
+      tableLine(table),
+      ...table.sample.map(sampleLine),
+      ...restLine(table),
+      ...pausedLine(table)
+    ]),
     ...(wouldMark === null ? [] : [
       `Nothing was changed. --repair would mark ${amount(wouldMark.replit, "key")} as pending on Replit and ${
         count(wouldMark.external)
@@ -21,8 +26,12 @@ const restLine = ({ different, onlyOn, quarantined, sample, unproven }: Verified
   return rest > 0 ? [`  … and ${count(rest)} more: --show names as many as you say`] : []
 }
 
+const pausedLine = ({ outcome, problem }: VerifiedTable): ReadonlyArray<string> =>
+  problem === null || outcome === "waiting" ? [] : [`  ${problem} Until then \`verify --repair\` leaves it as it is.`]
+
 const tableLine = (verified: VerifiedTable): string => {
   const { bytes, different, onlyOn, outcome, problem, quarantined, ranges, rows, table, unproven } = verified
+  const pending = problem === null ? "a change is pending, the next cycle moves it" : "a change is pending"
   if (outcome === "waiting" || rows === null) return `${table}: not compared. ${problem ?? ""}`
   if (outcome === "equal") {
     return `${table}: equal, ${amount(rows.replit, "row")} on both sides (${
@@ -34,7 +43,7 @@ const tableLine = (verified: VerifiedTable): string => {
     ...(onlyOn.external === 0 ? [] : [`${count(onlyOn.external)} only on external`]),
     ...(different === 0 ? [] : [`${count(different)} with different content`]),
     ...(quarantined === 0 ? [] : [`${count(quarantined)} in quarantine`]),
-    ...(unproven === 0 ? [] : [`${count(unproven)} not proven yet: a change is pending, the next cycle moves it`])
+    ...(unproven === 0 ? [] : [`${count(unproven)} not proven yet: ${pending}`])
   ]
   const verdict = outcome === "different" ? "DIFFERENT" : "not proven"
   return `${table}: ${verdict}, ${count(rows.replit)} on Replit, ${amount(rows.external, "row")} on external: ${

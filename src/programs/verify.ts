@@ -1,10 +1,12 @@
 /**
  * Proves that both sides hold the same rows, or says which differ. It compares like a first contact does, without marking
- * anything, while no cycle runs; `repair` then marks what differs, runs a cycle and compares again.
+ * anything, while no cycle runs; `repair` then marks what differs, runs a cycle and compares again. A paused table is compared
+ * like any other; nothing of it is marked, for no cycle would move that.
  */
 import { Effect } from "effect"
 import type { Difference } from "../domain/Difference.ts"
 import { hideKey } from "../domain/hiding.ts"
+import { isPaused, pausedProblem, type Pauses } from "../domain/pauses.ts"
 import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
@@ -12,6 +14,7 @@ import { ActionNeeded } from "../domain/SyncError.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
 import type { Compared } from "../services/Database.ts"
+import { ReplitDb } from "../services/ReplitDb.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import type { Cycle, CycleReport } from "./cycle.ts"
 import { onBoth } from "./databases.ts"
@@ -27,7 +30,7 @@ import { wanted } from "./wanted.ts"
 /** `--json` prints it as it is. */
 export interface Verified {
   readonly tables: ReadonlyArray<VerifiedTable>
-  /** What `repair` did; null when it was not asked for, or nothing differed. */
+  /** What `repair` did; null when it was not asked for, or nothing differed but of paused tables. */
   readonly repaired: Omit<CycleReport, "setUp" | "ready"> | null
   /** How many keys `repair` would mark as pending on each side, of all tables; null unless `dryRun` was asked for. */
   readonly wouldMark: Readonly<Record<Side, number>> | null
@@ -59,7 +62,7 @@ export interface VerifiedTable {
   readonly ranges: { readonly compared: number; readonly different: number } | null
   /** What left the databases for the comparison, both together. */
   readonly bytes: number
-  /** Why the table waits. */
+  /** Why the table waits, or that it differs and is paused. */
   readonly problem: string | null
 }
 
@@ -67,20 +70,36 @@ export const verify = Effect.fn("verify")(function*(cycle: Cycle, options: Verif
   const { retryFor } = yield* SyncConfig
   const { names: tables } = yield* wanted
   const { show } = options
-  const found = yield* underLease(compareAll(tables, { mark: false, show }))
+  const pauses = (yield* (yield* ReplitDb).pauses).map(({ table }) => table)
+  const moving = tables.filter((table) => !isPaused(pauses, table))
+  const look = Effect.map(
+    underLease(compareAll(tables, { mark: false, show })),
+    (found) => found.map((table, index) => isPaused(pauses, tables[index]!) ? whilePaused(table, pauses) : table)
+  )
+  const found = yield* look
   const done = { tables: found, repaired: null, wouldMark: null } satisfies Verified
-  if (!options.repair || found.every(({ outcome }) => outcome === "equal")) return done
-  if (options.dryRun) return { ...done, wouldMark: marksOf(found) } satisfies Verified
+  const mendable = found.filter((_, index) => moving.includes(tables[index]!))
+  if (!options.repair || mendable.every(({ outcome }) => outcome === "equal")) return done
+  if (options.dryRun) return { ...done, wouldMark: marksOf(mendable) } satisfies Verified
   yield* underLease(Effect.gen(function*() {
     // Marks would be written before the cycle refuses.
     yield* refuseTimeTravel(yield* tokensOf)
-    yield* compareAll(tables, { mark: true, show })
+    yield* compareAll(moving, { mark: true, show })
   }))
   const { ready: _, setUp: __, ...repaired } = yield* cycle({ retryFor, lease: "wait", notBefore: 0 }).pipe(
     sayHowLong(retryFor)
   )
-  return { ...done, tables: yield* underLease(compareAll(tables, { mark: false, show })), repaired } satisfies Verified
+  return { ...done, tables: yield* look, repaired } satisfies Verified
 })
+
+/** What differs of a paused table, with a change on its way or not, stays so until somebody resumes it. */
+const whilePaused = (found: VerifiedTable, pauses: Pauses): VerifiedTable =>
+  found.outcome === "equal" || found.outcome === "waiting"
+    ? found
+    : {
+      ...found,
+      problem: pausedProblem(pauses.find((table) => table === null || display(table) === found.table) ?? null)
+    }
 
 /** What is pending already, in quarantine or not, needs no mark. */
 const marksOf = (found: ReadonlyArray<VerifiedTable>) => {
@@ -88,10 +107,10 @@ const marksOf = (found: ReadonlyArray<VerifiedTable>) => {
   return { replit: marks("replit"), external: marks("external") }
 }
 
-/** 3 when something differs or waits, 1 when it can't be told yet, 0 when everything is equal. */
+/** 3 when something differs, waits or is paused and not equal, 1 when it can't be told yet, 0 when everything is equal. */
 export const verifyExitCode = ({ tables }: Verified): 0 | 1 | 3 => {
   const outcomes = new Set(tables.map(({ outcome }) => outcome))
-  if (outcomes.has("different") || outcomes.has("waiting")) return 3
+  if (outcomes.has("different") || tables.some(({ problem }) => problem !== null)) return 3
   return outcomes.has("unproven") ? 1 : 0
 }
 

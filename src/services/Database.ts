@@ -441,7 +441,8 @@ export interface Contested {
 /**
  * - `agree`: same content; both sides' pending entries are settled.
  * - `seen`: applied before; the source is acknowledged, the target's newer change stays pending.
- * - `supersede`: the source's change was made on top of the target's; that one is overwritten, settled, and no loser.
+ * - `supersede`: the source's change was made on top of the target's, or the target has neither row nor change but a mark;
+ *   that is overwritten, settled, and no loser.
  * - `overwrite`: the source wins; the target's version is journaled, overwritten and its pending entries are settled.
  * - `keep`: the target wins; nothing happens and nothing is acknowledged.
  */

@@ -201,6 +201,24 @@ export const applying = (makePair: MakePair) => {
       assert.deepStrictEqual(yield* external.database.conflicts({ limit: 10 }), [])
     }))
 
+  it.scopedLive("a change that meets no row and no change but a mark supersedes it and journals nothing", () =>
+    Effect.gen(function*() {
+      const { external, perfis, replit } = yield* setUp(makePair)
+      yield* external.database.mark(perfis, [["a"]])
+      yield* replit.app.insert(perfis.name, { id: "a", nome: "1" })
+      const { asked, judge } = judging("supersede")
+      const applied = yield* move(replit, external, perfis, "upserts", { judge })
+      assert.deepStrictEqual(asked.map(({ marked, target }) => [marked, target.present]), [
+        [{ source: false, target: true }, false]
+      ])
+      assert.deepInclude(applied, { inserted: 1, conflicts: 0, kept: [] })
+      for (const side of [replit, external]) {
+        assert.deepStrictEqual((yield* side.app.rows(perfis.name)).map(({ nome }) => nome), ["1"])
+        assert.deepStrictEqual(yield* waiting(side, perfis), [])
+      }
+      assert.deepStrictEqual(yield* external.database.conflicts({ limit: 10 }), [])
+    }))
+
   it.scopedLive("a change made after the one that was applied is not taken for it", () =>
     Effect.gen(function*() {
       const { external, perfis, replit } = yield* setUp(makePair)

@@ -208,4 +208,20 @@ describe("quarantine", () => {
       const [journaled] = yield* Effect.provide(listConflicts({ limit: 1 }), layer())
       assert.deepStrictEqual([journaled!.reason, journaled!.lost?.["nome"]], ["discard", "Bia"])
     }))
+
+  it.effect("discards a row and brings it back before the next cycle: it goes, and nobody is said to have deleted it", () =>
+    Effect.gen(function*() {
+      const { layer, servers } = yield* quarantined
+      yield* servers.external.app.update(perfis, ["caio"], { email: "other" })
+      const bia = (yield* Effect.provide(listQuarantine(null), layer())).find(({ from }) => from === "replit")!
+      yield* Effect.provide(discardQuarantine(bia.id), layer())
+      const [discarded] = yield* Effect.provide(listConflicts({ limit: 1 }), layer())
+      yield* TestClock.adjust("1 minute")
+      yield* Effect.provide(editConflict(discarded!.id, { nome: "Beatriz" }), layer())
+      yield* Effect.provide(sync, layer())
+      for (const side of ["replit", "external"] as const) {
+        assert.sameMembers(namesOn(yield* servers[side].app.rows(perfis)), ["bia Beatriz", "caio Caio"])
+      }
+      assert.deepStrictEqual(yield* Effect.provide(listConflicts({ limit: 9, undecided: true }), layer()), [])
+    }))
 })

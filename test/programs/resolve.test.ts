@@ -38,4 +38,11 @@ describe("resolve", () => {
     assert.strictEqual(resolve({ ...table, policy: "replit-wins" }, "replit")(marked(true, false)), "keep")
     assert.strictEqual(resolve(table, "replit")(marked(true, true)), "keep")
   })
+
+  it("promise 6: a mark of a row that isn't there is nobody's delete, and no loser", () => {
+    const gone = (target: boolean) =>
+      contested({ marked: { source: false, target }, target: { present: false, stampUs: 0n } })
+    assert.strictEqual(resolve(table, "replit")(gone(true)), "supersede")
+    assert.strictEqual(resolve(table, "replit")(gone(false)), "overwrite")
+  })
 })

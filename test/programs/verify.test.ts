@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { verifyText } from "../../src/cli/verifyText.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
+import { pause, resume } from "../../src/programs/pausing.ts"
 import { verify, verifyExitCode } from "../../src/programs/verify.ts"
+import type { MemoryTable } from "../../src/services/memory/MemoryTable.ts"
 import type { MemoryPair } from "../support/MemoryPair.ts"
-import { makePair, perfis, profile } from "../support/MemoryPair.ts"
+import { makePair, perfis, perfisTable, profile } from "../support/MemoryPair.ts"
 import { outputOf } from "../support/Output.ts"
 
 const sync = Effect.flatMap(makeCycle, (cycle) => cycle({ retryFor: 0, lease: "wait", notBefore: 0 }))
@@ -20,9 +23,9 @@ const synced = Effect.gen(function*() {
 })
 
 /** Makes the sides differ behind the back of capture, as a restored backup would. */
-const spoil = Effect.fnUntraced(function*({ servers: { external } }: MemoryPair) {
-  yield* external.alter(perfis, (table) => ({ ...table, columns: table.columns.filter(({ name }) => name !== "nome") }))
-  yield* external.alter(perfis, (table) => ({
+const spoil = Effect.fnUntraced(function*({ servers: { external } }: MemoryPair, name = perfis) {
+  yield* external.alter(name, (table) => ({ ...table, columns: table.columns.filter(({ name }) => name !== "nome") }))
+  yield* external.alter(name, (table) => ({
     ...table,
     columns: [...table.columns, { name: "nome", type: "text", default: "changed" }]
   }))
@@ -98,6 +101,65 @@ describe("verify", () => {
       assert.deepStrictEqual([found.repaired, verifyExitCode(found)], [null, 3])
       const again = yield* Effect.provide(verified(), pair.layer())
       assert.deepStrictEqual([again.tables[0]!.different, again.tables[0]!.unproven, again.wouldMark], [3, 1, null])
+    }))
+
+  it.effect("says of a paused table that it differs, and repairs nothing of it until it is resumed", () =>
+    Effect.gen(function*() {
+      const pair = yield* synced
+      yield* spoil(pair)
+      yield* pair.servers.replit.app.insert(perfis, profile("duda", "Duda"))
+      yield* Effect.provide(pause(perfis), pair.layer())
+      assert.strictEqual((yield* Effect.provide(verified(true, true), pair.layer())).wouldMark, null)
+      const found = yield* Effect.provide(verified(true), pair.layer())
+      assert.deepStrictEqual([found.repaired, verifyExitCode(found)], [null, 3])
+      assert.deepInclude(found.tables[0], { outcome: "different", different: 3, unproven: 1 })
+      assert.match(
+        verifyText(found),
+        /is paused: its changes wait.* say `resume perfis`\. Until then .* leaves it as it is/
+      )
+      assert.notMatch(verifyText(found), /the next cycle moves it/)
+      assert.deepStrictEqual((yield* pair.servers.replit.pending(perfis)).map(({ key }) => key), [["duda"]])
+      assert.deepStrictEqual(yield* pair.servers.external.pending(perfis), [])
+
+      yield* Effect.provide(resume(perfis), pair.layer())
+      const { exit } = yield* outputOf(Effect.provide(verified(true), pair.layer()))
+      const mended = yield* exit
+      assert.deepStrictEqual([verifyExitCode(mended), mended.tables[0]!.outcome], [0, "equal"])
+    }))
+
+  it.effect("ends with 3, and not as if a cycle would move it, while all that differs waits in a paused table", () =>
+    Effect.gen(function*() {
+      const pair = yield* synced
+      yield* Effect.provide(pause(null), pair.layer())
+      assert.strictEqual(verifyExitCode(yield* Effect.provide(verified(), pair.layer())), 0)
+      yield* pair.servers.replit.app.insert(perfis, profile("duda", "Duda"))
+      const found = yield* Effect.provide(verified(), pair.layer())
+      assert.deepStrictEqual([found.tables[0]!.outcome, verifyExitCode(found)], ["unproven", 3])
+      assert.match(verifyText(found), /All tables are paused/)
+    }))
+
+  it.effect("repairs the other tables while one is paused", () =>
+    Effect.gen(function*() {
+      const notas: MemoryTable = {
+        name: { schema: "public", name: "notas" },
+        columns: [{ name: "id", type: "text" }, { name: "nome", type: "text" }],
+        key: ["id"]
+      }
+      const both = [perfisTable, notas]
+      const pair = yield* makePair({ replit: both, external: both })
+      const layer = pair.layer({ tables: both.map(({ name }) => name) })
+      for (const { name } of both) yield* pair.servers.replit.app.insert(name, { id: "ana", nome: "Ana" })
+      yield* outputOf(Effect.provide(sync, layer))
+      for (const { name } of both) yield* spoil(pair, name)
+      yield* Effect.provide(pause(perfis), layer)
+      assert.deepStrictEqual((yield* Effect.provide(verified(true, true), layer)).wouldMark, { replit: 1, external: 1 })
+      const { exit } = yield* outputOf(Effect.provide(verified(true), layer))
+      const found = yield* exit
+      assert.deepStrictEqual(found.tables.map(({ outcome }) => outcome), ["different", "equal"])
+      assert.deepStrictEqual([found.repaired?.paused.map(({ table }) => table), verifyExitCode(found)], [["perfis"], 3])
+      for (const { pending } of [pair.servers.replit, pair.servers.external]) {
+        assert.deepStrictEqual(yield* pending(perfis), [])
+      }
     }))
 
   it.effect("marks nothing on a side that went back in time", () =>

@@ -7,7 +7,7 @@ import type { Row } from "../../src/services/memory/MemoryTable.ts"
 import type { Chance, Kind } from "./Fate.ts"
 import type { History } from "./History.ts"
 import type { World } from "./World.ts"
-import { itens, names, notas, perfis, rowsOf, tokenColumn } from "./World.ts"
+import { itens, keyColumns, names, notas, perfis, rowsOf, tokenColumn } from "./World.ts"
 
 export interface Clients {
   /** Does one thing on one side, or the same on both; which, says the chance of the point. */
@@ -25,13 +25,15 @@ export interface Clients {
 }
 
 export const make = (world: World, history: History): Clients => {
-  const { fate, refusing, servers, story } = world
+  const { fate, pauses, refusing, servers, story } = world
   const open: Partial<Record<Side, AppTransaction>> = {}
 
   const noting = (side: Side, said: string, action: Effect.Effect<string>) =>
     Effect.suspend(() => {
       const before = rowsOf(world, side)
+      pauses.look()
       return Effect.map(action, (refused) => {
+        pauses.look(side)
         story.push(`  ${side}: ${said}${refused}`)
         history.wrote(side, before, rowsOf(world, side))
         return refused === ""
@@ -181,9 +183,8 @@ const randomStatement = (chance: Chance, token: string, stamped = chance.of(0.1)
 
 const randomInsert = (chance: Chance, token: string, stamped: boolean): Statement => {
   const [table, key] = randomKeys(chance)
-  const columns = table === itens ? ["perfil_id", "numero"] : ["id"]
   const row: Row = {
-    ...Object.fromEntries(columns.map((column, index) => [column, key[index]!])),
+    ...Object.fromEntries(keyColumns(table).map((column, index) => [column, key[index]!])),
     ...randomValues(chance, table, token, stamped)
   }
   return { said: `insert ${table.name} ${JSON.stringify(row)}`, run: (on) => on.insert(table, row) }

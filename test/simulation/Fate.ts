@@ -22,6 +22,8 @@ export type Kind =
   | "lease"
   | "other"
   | "person"
+  | "pause"
+  | "decision"
   | "cycle"
   | "process"
   | "restore"

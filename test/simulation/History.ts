@@ -5,7 +5,7 @@
 import { type Side, sides } from "../../src/domain/Side.ts"
 import type { Conflict } from "../../src/services/Database.ts"
 import type { Row } from "../../src/services/memory/MemoryTable.ts"
-import { itens, rowName, tokenColumn } from "./World.ts"
+import { itens, perfis, rowName, tokenColumn } from "./World.ts"
 
 /** Rows by their names; see `rowName`. */
 export type Rows = ReadonlyMap<string, Row>
@@ -14,6 +14,8 @@ interface Version {
   readonly side: Side
   /** Null for a delete. */
   readonly row: Row | null
+  /** A delete of a child that came to another key at once: its parent's changed, or its own. */
+  readonly moved: boolean
   /** An app that wrote the next version of the key saw this one. */
   replaced: boolean
 }
@@ -35,8 +37,10 @@ export class History {
     for (const [name, versions] of this.versions) {
       for (const version of versions) version.replaced ||= seen.has(traceOf(name, version.row))
     }
-    for (const { name, row } of changed) {
-      this.versions.set(name, [...this.versions.get(name) ?? [], { side, row, replaced: false }])
+    const written = new Set(changed.map(({ name, row }) => traceOf(name, row)))
+    for (const { name, old, row } of changed) {
+      const moved = row === null && name.startsWith(itens.name) && written.has(traceOf(name, old))
+      this.versions.set(name, [...this.versions.get(name) ?? [], { side, row, moved, replaced: false }])
     }
   }
 
@@ -45,11 +49,12 @@ export class History {
     for (const beginning of beginnings) this.removed.add(`${side} ${beginning}`)
   }
 
-  /** A person has seen the deletes of a table that were held, and took them back. */
+  /** A person has seen the deletes of a table that were held, and took them back: children return with a parent's old key. */
   tookBackDeletes(table: string): void {
     for (const [name, versions] of this.versions) {
-      if (!name.startsWith(`${table} `)) continue
-      for (const version of versions) version.replaced ||= version.row === null
+      const isItsOwn = name.startsWith(`${table} `)
+      if (!isItsOwn && table !== perfis.name) continue
+      for (const version of versions) version.replaced ||= version.row === null && (isItsOwn || version.moved)
     }
   }
 

@@ -20,6 +20,7 @@ import { SyncConfig } from "../../src/services/SyncConfig.ts"
 import * as FaultyDatabase from "../support/FaultyDatabase.ts"
 import type { Chance, Fate } from "./Fate.ts"
 import type { Mutation } from "./mutations.ts"
+import { Pauses, type Seen } from "./Pauses.ts"
 import { watching } from "./watching.ts"
 
 export interface World {
@@ -36,6 +37,7 @@ export interface World {
   readonly databases: Readonly<Record<Side, Database>>
   /** Sides whose check on `perfis` refuses some of the names at the moment. */
   readonly refusing: Set<Side>
+  readonly pauses: Pauses
   /** What happened, for people who look at a failed seed. */
   readonly story: Array<string>
   /** What was seen to go wrong on the way. */
@@ -131,6 +133,7 @@ export const make = Effect.fnUntraced(function*(seed: number, fate: Fate, mutati
     connect,
     databases: { replit: servers.replit.database, external: servers.external.database },
     refusing,
+    pauses: new Pauses(names, (side, table) => seenOf(servers[side], table, cascades), wrong),
     story,
     wrong
   }
@@ -142,6 +145,12 @@ export const rowsOf = ({ servers }: World, side: Side): ReadonlyMap<string, Row>
   new Map(
     names.flatMap((name) => servers[side].peek(name).map((row) => [rowName(name, keyOf(name, row)), row] as const))
   )
+
+/** Where a parent's changed key takes children along, it does so on the other side too: their keys may change. */
+const seenOf = (server: MemoryServer, table: TableName, cascades: boolean): Seen => ({
+  rows: server.peek(table).map((row) => cascades && table === itens ? row["texto"] ?? "" : JSON.stringify(row)),
+  pending: new Set(Effect.runSync(server.pending(table)).map(({ key }) => rowName(table, key)))
+})
 
 export type BothRows = Readonly<Record<Side, ReadonlyMap<string, Row>>>
 
@@ -157,7 +166,10 @@ export const fromBoth = <A, E>({ databases }: World, ask: (database: Database) =
 export const rowName = (table: TableName, key: ReadonlyArray<string | null>): string => `${table.name} ${key.join(",")}`
 
 export const keyOf = (table: TableName, row: Row): ReadonlyArray<string> =>
-  (table === itens ? ["perfil_id", "numero"] : ["id"]).map((column) => row[column]!)
+  keyColumns(table).map((column) => row[column]!)
+
+export const keyColumns = (table: TableName): ReadonlyArray<string> =>
+  table.name === itens.name ? ["perfil_id", "numero"] : ["id"]
 
 const target = (side: Side) => Either.getOrThrow(parseUrl(side, `postgresql://user@${side}.example/app`))
 

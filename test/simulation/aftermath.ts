@@ -18,6 +18,7 @@ export const aftermath = Effect.fnUntraced(function*(world: World, history: Hist
     return report
   })
   refusing.clear()
+  yield* people.resumeAll(world)
   // What was held goes on once somebody says so; what was refused may pass then, and be held in its turn.
   for (let count = 0, free = 0; count < holdsMax && free < settling; count++) {
     yield* clean

@@ -9,6 +9,7 @@ import { teardown } from "../../src/programs/teardown.ts"
 import { underLease } from "../../src/programs/underLease.ts"
 import type { Clients } from "./Clients.ts"
 import type { History } from "./History.ts"
+import type { Pauses } from "./Pauses.ts"
 import { outcome } from "./people.ts"
 import { allRows, type BothRows, fromBoth, names, rowName, type World } from "./World.ts"
 
@@ -16,12 +17,13 @@ import { allRows, type BothRows, fromBoth, names, rowName, type World } from "./
 export interface Backup {
   readonly side: Side
   readonly tokens: Tokens
+  readonly pauses: Pauses["all"]
   readonly restore: Effect.Effect<void>
 }
 
 export const backUp = Effect.fnUntraced(function*(world: World, side: Side) {
   const tokens = (yield* world.databases[side].ask({ tables: [] })).tokens
-  return { side, tokens, restore: yield* world.servers[side].backUp } satisfies Backup
+  return { side, tokens, pauses: world.pauses.all, restore: yield* world.servers[side].backUp } satisfies Backup
 })
 
 /** `teardown`, of everything or of one table: the journal is gone with it, and what was pending. */
@@ -31,7 +33,7 @@ export const tearDown = Effect.fnUntraced(function*(
   history: History,
   point: string
 ) {
-  const { fate, story } = world
+  const { fate, pauses, story } = world
   const chance = fate.at(point)
   const table = chance.of(0.5) ? null : chance.pick(names)
   if (!fate.let("teardown", point)) return
@@ -39,6 +41,8 @@ export const tearDown = Effect.fnUntraced(function*(
   history.keep(yield* journal(world))
   const program = teardown({ table, confirm: () => Effect.succeed(true) })
   story.push(`a person tears down ${table?.name ?? "everything"}${yield* outcome(world, program)}`)
+  pauses.takeAsItIs()
+  pauses.set(table === null ? [] : pauses.all.filter((paused) => paused !== table))
   history.forgot(allRows(world), [], yield* pendingNames(world, sides))
 })
 
@@ -52,7 +56,7 @@ export const restore = Effect.fnUntraced(function*(
   backup: Backup,
   point: string
 ) {
-  const { databases, fate, story, wrong } = world
+  const { databases, fate, pauses, story, wrong } = world
   const { side } = backup
   const now = {
     replit: (yield* databases.replit.ask({ tables: [] })).tokens,
@@ -64,6 +68,8 @@ export const restore = Effect.fnUntraced(function*(
   history.keep(yield* journal(world))
   yield* backup.restore
   clients.forget(side)
+  pauses.takeAsItIs()
+  if (side === "replit") pauses.set(backup.pauses)
   story.push(`${side} is restored to an earlier moment`)
   const left = allRows(world)
   history.forgot(left, [], yield* pendingNames(world, sides.filter((other) => other !== side)))
@@ -78,6 +84,7 @@ export const restore = Effect.fnUntraced(function*(
   if (told(left) !== told(allRows(world))) wrong.push(`${side} went back in time, and rows were moved all the same.`)
   const adopting = underLease(setup({ createMissing: false, strict: true, adopt: true, choices: { prefer: "newest" } }))
   story.push(`  a person adopts both${yield* outcome(world, adopting)}`)
+  pauses.takeAsItIs()
 })
 
 const journal = (world: World) => fromBoth(world, (database) => database.conflicts({ limit: 10_000 }))

@@ -130,6 +130,21 @@ export const mutations: Readonly<Record<string, Mutation>> = {
       Effect.catchTag(database.apply(table, claim, options), "Unavailable", () => Effect.succeed(nothingKept))
   }),
 
+  "overlooks that a table is paused": () => (database) => ({
+    ...database,
+    ask: (question) => Effect.map(database.ask(question), (answer) => ({ ...answer, pauses: [] }))
+  }),
+
+  "edits without a trace": (servers) => (database) => ({
+    ...database,
+    edit: (table, id, changes) =>
+      Effect.gen(function*() {
+        const conflict = yield* database.conflict(id)
+        yield* Effect.ignore(servers[database.side].app.update(table.name, conflict?.key ?? [], changes))
+        yield* database.keep(id)
+      })
+  }),
+
   "acknowledges what the target keeps": () => (database) => ({
     ...database,
     apply: (table, claim, options) =>

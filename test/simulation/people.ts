@@ -1,9 +1,13 @@
-/** What people do between cycles: restore what lost, discard what is refused, say what becomes of what is held, repair. */
+/**
+ * What people do between cycles: restore what lost, discard what is refused, say what becomes of what is held, repair, pause
+ * and resume. What they decide of conflicts is in `deciding.ts`.
+ */
 import { Cause, Effect, Exit } from "effect"
 import { opposite, sides } from "../../src/domain/Side.ts"
 import { approve } from "../../src/programs/approve.ts"
 import { restoreConflict } from "../../src/programs/conflicts.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
+import { pause, resume } from "../../src/programs/pausing.ts"
 import { propagateKeys } from "../../src/programs/propagate.ts"
 import { discardQuarantine } from "../../src/programs/quarantine.ts"
 import { reject } from "../../src/programs/reject.ts"
@@ -12,11 +16,11 @@ import { verify } from "../../src/programs/verify.ts"
 import type { Quarantined } from "../../src/services/Database.ts"
 import type { Clients } from "./Clients.ts"
 import type { History } from "./History.ts"
-import { type Needs, rowName, type World } from "./World.ts"
+import { names, type Needs, rowName, type World } from "./World.ts"
 
 /** Does one of these things, if there is anything to do it with. */
 export const act = Effect.fnUntraced(function*(world: World, clients: Clients, history: History, point: string) {
-  const { fate, servers, story } = world
+  const { fate, pauses, servers, story } = world
   const chance = fate.at(point)
   const side = chance.pick(sides)
   const { database } = servers[side]
@@ -31,7 +35,9 @@ export const act = Effect.fnUntraced(function*(world: World, clients: Clients, h
     const refused = yield* database.quarantined(null)
     if (refused.length === 0) return
     const { id, key, table } = chance.pick(refused)
+    pauses.look()
     story.push(`  ${side}: a person discards ${rowName(table, key)}${yield* outcome(world, discardQuarantine(id))}`)
+    pauses.takeAsItIs()
   } else if (what < 6) {
     yield* sayOfHeld(world, history, point)
   } else {
@@ -42,15 +48,40 @@ export const act = Effect.fnUntraced(function*(world: World, clients: Clients, h
 
 /** Approves or rejects what the brake holds. Says whether there was anything. */
 export const sayOfHeld = Effect.fnUntraced(function*(world: World, history: History, point: string) {
-  const { fate, servers, story } = world
+  const { fate, pauses, servers, story } = world
   const held = (yield* servers.replit.database.held).filter(({ since }) => since !== null)
   for (const { table } of held) {
     const approves = fate.at(`${point} ${table.name}`).of(0.5)
     const [verb, program] = approves ? ["approves", approve(table)] as const : ["rejects", reject(table)] as const
     if (verb === "rejects") history.tookBackDeletes(table.name)
+    pauses.look()
     story.push(`  a person ${verb} what is held of ${table.name}${yield* outcome<unknown, unknown>(world, program)}`)
+    if (verb === "rejects") pauses.takeAsItIs()
   }
   return held.length > 0
+})
+
+/** Pauses a table or all of them, or lets them go on; a cycle may be under way. */
+export const steer = Effect.fnUntraced(function*(world: World, point: string) {
+  const { fate, pauses, story } = world
+  const chance = fate.at(point)
+  if (!fate.let("pause", point)) return
+  const resumes = chance.of(0.6) && pauses.all.length > 0
+  const table = chance.of(0.2) ? null : resumes ? chance.pick(pauses.all) : chance.pick(names)
+  const said = `${resumes ? "resumes" : "pauses"} ${table?.name ?? "all tables"}`
+  const refused = yield* outcome<unknown, unknown>(world, resumes ? resume(table) : pause(table))
+  story.push(`  a person ${said}${refused}`)
+  if (refused !== "") return
+  if (!resumes) return pauses.set([...pauses.all, table])
+  pauses.set(table === null ? [] : pauses.all.filter((paused) => paused !== table))
+})
+
+/** Lets everything go on that is paused. */
+export const resumeAll = Effect.fnUntraced(function*(world: World) {
+  const { pauses, story } = world
+  if (pauses.all.length === 0) return
+  story.push(`a person resumes all tables${yield* outcome(world, resume(null))}`)
+  pauses.set([])
 })
 
 /** Whoever is still in quarantine must be so rightly: another try changes nothing. */

@@ -9,19 +9,23 @@ import { type Outcome, simulate } from "./simulate.ts"
 export const shrink = Effect.fnUntraced(function*(
   seed: number,
   found: Outcome,
-  { mutation, runsMax = 400 }: { readonly mutation?: Mutation; readonly runsMax?: number } = {}
+  { dropped = nothingDropped, mutation, runsMax = 400 }: {
+    readonly dropped?: Dropped
+    readonly mutation?: Mutation
+    readonly runsMax?: number
+  } = {}
 ) {
   const shapes = new Set(found.problems.map(shapeOf))
   let best = found
-  let dropped: Dropped = nothingDropped
+  let left = dropped
   let runs = 0
   const without = (kinds: ReadonlyArray<Kind>, ids: ReadonlyArray<string>) =>
     Effect.gen(function*() {
       if (runs++ >= runsMax) return false
-      const less: Dropped = { kinds: new Set([...dropped.kinds, ...kinds]), ids: new Set([...dropped.ids, ...ids]) }
+      const less: Dropped = { kinds: new Set([...left.kinds, ...kinds]), ids: new Set([...left.ids, ...ids]) }
       const outcome = yield* simulate(seed, { dropped: less, ...(mutation === undefined ? {} : { mutation }) })
       if (!outcome.problems.some((problem) => shapes.has(shapeOf(problem)))) return false
-      dropped = less
+      left = less
       best = outcome
       return true
     })

@@ -11,6 +11,7 @@ import { said } from "./aftermath.ts"
 import { aftermath } from "./aftermath.ts"
 import * as Clients_ from "./Clients.ts"
 import type { Clients } from "./Clients.ts"
+import { decide } from "./deciding.ts"
 import * as disasters from "./disasters.ts"
 import { type Dropped, Fate, type Happened } from "./Fate.ts"
 import { History } from "./History.ts"
@@ -95,7 +96,7 @@ const processes = Effect.fnUntraced(function*(world: World, clients: Clients, hi
 /** Lives for some cycles, or until it crashes. People do something now and then. */
 const process = Effect.fnUntraced(
   function*(world: World, clients: Clients, history: History, name: string, beside: boolean) {
-    const { clock, fate, story } = world
+    const { clock, fate, pauses, story } = world
     story.push(`process ${name} starts`)
     const trouble = makeTrouble(world, clients, name, beside)
     const services = world.connect(trouble)
@@ -104,7 +105,9 @@ const process = Effect.fnUntraced(
       if (!fate.let("cycle", `${name}.${count}`)) continue
       story.push(`process ${name} runs cycle ${count}`)
       trouble.enter(`${count}`)
+      pauses.cycleBegins()
       const exit = yield* Effect.exit(Effect.provide(run(cycle), services))
+      pauses.cycleEnds()
       if (Exit.isSuccess(exit)) story.push(`  ${said(exit.value)}`)
       else {
         const defects = Chunk.toReadonlyArray(Cause.defects(exit.cause))
@@ -117,6 +120,11 @@ const process = Effect.fnUntraced(
       }
       const chance = fate.at(`${name}.${count} after`)
       if (!beside && chance.of(0.3)) yield* people.act(world, clients, history, `${name}.${count} person`)
+      if (!beside) {
+        const then = fate.at(`${name}.${count} then`)
+        if (then.of(0.3)) yield* decide(world, clients, `${name}.${count} decides`)
+        if (then.of(0.3)) yield* people.steer(world, `${name}.${count} steers`)
+      }
       yield* clock.sleep(chance.pick([minute, hour]))
     }
     return cycle

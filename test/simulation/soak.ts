@@ -1,18 +1,30 @@
 /**
  * `npm run simulate -- --for 30m` plays new seeds for so long; `--seed 123` plays that one, and with `--steps` tells its
- * history, whole; with both, seeds from that one on. Exit code 1 when a promise was broken.
+ * history, whole; with both, seeds from that one on. `--without pause,decision` leaves things out that happen (see `Kind`):
+ * without these two, a seed's history is the one that it was before people did them. Exit code 1 when a promise was broken.
  */
 import { Console, Duration, Effect } from "effect"
 import process from "node:process"
 import { parseArgs } from "node:util"
+import type { Dropped, Kind } from "./Fate.ts"
 import { failureOf } from "./playing.ts"
 import { simulate } from "./simulate.ts"
 
 Error.stackTraceLimit = 10
 
 const { values } = parseArgs({
-  options: { for: { type: "string" }, seed: { type: "string" }, steps: { type: "boolean", default: false } }
+  options: {
+    for: { type: "string" },
+    seed: { type: "string" },
+    steps: { type: "boolean", default: false },
+    without: { type: "string", default: "" }
+  }
 })
+
+const dropped: Dropped = {
+  kinds: new Set(values.without.split(",").filter((kind) => kind !== "") as ReadonlyArray<Kind>),
+  ids: new Set()
+}
 
 const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 }
 
@@ -24,9 +36,9 @@ const seconds = (text: string): number => {
 
 const single = (seed: number) =>
   Effect.gen(function*() {
-    const { problems, story } = yield* simulate(seed)
+    const { problems, story } = yield* simulate(seed, { dropped })
     if (values.steps) yield* Console.log(story.join("\n"))
-    const failure = problems.length === 0 || values.steps ? null : yield* failureOf(seed)
+    const failure = problems.length === 0 || values.steps ? null : yield* failureOf(seed, dropped)
     yield* Console.log(failure ?? (problems.length === 0 ? `Seed ${seed} kept all promises.` : problems.join("\n")))
     return problems.length === 0
   })
@@ -37,7 +49,7 @@ const soak = (first: number, forSeconds: number) =>
     const elapsed = () => (performance.now() - started) / 1000
     let said = 0
     for (let seed = first; elapsed() < forSeconds; seed++) {
-      const failure = yield* failureOf(seed)
+      const failure = yield* failureOf(seed, dropped)
       if (failure !== null) {
         yield* Console.log(failure)
         return false

@@ -7,6 +7,7 @@ import { makeCycle } from "../../src/programs/cycle.ts"
 import type * as FaultyDatabase from "../support/FaultyDatabase.ts"
 import type { Clients } from "./Clients.ts"
 import type { Chance } from "./Fate.ts"
+import * as people from "./people.ts"
 import { names, type World } from "./World.ts"
 
 /** The end of a process, between any two steps: everything that it does from then on ends at once. */
@@ -60,6 +61,9 @@ export const makeTrouble = (world: World, clients: Clients, process: string, bes
     }
     return chance.of(busy) ? acts(point, 1 + chance.below(3)) : null
   }
+  /** A point of its own: the others' chances stay as they were before people did this. */
+  const steering = (point: string) =>
+    captured && fate.at(`${point} may steer`).of(0.01) ? people.steer(world, `${point} steers`) : null
   const hinder = (
     when: "before" | "after",
     call: FaultyDatabase.Call,
@@ -85,7 +89,7 @@ export const makeTrouble = (world: World, clients: Clients, process: string, bes
     Effect.suspend(() => {
       const point = `${cycle}.${++calls}${when === "before" ? "b" : "a"}`
       const chance = fate.at(point)
-      const worked = work(point, chance, call.verb)
+      const worked = work(point, chance, call.verb) ?? steering(point)
       if (worked === null) return hinder(when, call, point, chance)
       return Effect.flatMap(worked, () => hinder(when, call, point, chance))
     })

@@ -32,5 +32,6 @@ const rightVerdict = ({ policy }: SyncedTable, from: Side, contested: Contested)
   const later = (theirs ?? oldest) > (ours ?? oldest) ? "external" : "replit"
   const byPolicy = policy === "replit-wins" ? "replit" : policy === "external-wins" ? "external" : later
   const winner = marked.source === marked.target ? byPolicy : marked.source ? opposite(from) : from
-  return winner === from ? "overwrite" : "keep"
+  if (winner !== from) return "keep"
+  return marked.target && !target.present ? "supersede" : "overwrite"
 }
