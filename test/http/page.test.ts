@@ -8,6 +8,7 @@ import { Unavailable } from "../../src/domain/SyncError.ts"
 import { browser, doing } from "../support/Browser.ts"
 import { makePair, perfis, profile } from "../support/MemoryPair.ts"
 import { startServed } from "../support/Served.ts"
+import { endpoints, watchPage } from "../support/watchPage.ts"
 
 const axe = Fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 
@@ -45,6 +46,7 @@ const opened = Effect.fnUntraced(function*(url: string, options: BrowserContextO
     if (message.type() === "error") complaints.push(message.text())
   })
   page.on("pageerror", (error) => complaints.push(error.message))
+  yield* doing(() => watchPage(context, (problem) => complaints.push(problem)))
   yield* doing(() => page.goto(url))
   const says = (what: string) => doing(() => page.locator("#headline", { hasText: what }).waitFor({ timeout: 30_000 }))
   const seen = doing(() => page.locator("body").innerText())
@@ -79,6 +81,16 @@ const opened = Effect.fnUntraced(function*(url: string, options: BrowserContextO
 })
 
 describe("the page", () => {
+  it("has a use for everything that the Api answers under /api, and for logging in", () => {
+    const folder = new URL("../../src/http/page/", import.meta.url)
+    const scripts = Fs.readdirSync(folder).filter((name) => name.endsWith(".js"))
+      .map((name) => Fs.readFileSync(new URL(name, folder), "utf8")).join("\n")
+    const unused = endpoints.filter(({ path }) =>
+      !scripts.includes(`"${path.slice(1)}"`) && !scripts.includes(`"${path.slice("/api/".length)}"`)
+    )
+    assert.deepStrictEqual(unused, [])
+  })
+
   it.scopedLive("shows both databases, tables and cycles, and changes by itself", () =>
     Effect.gen(function*() {
       const { run, servers, url } = yield* startServed()
