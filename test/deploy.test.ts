@@ -30,6 +30,10 @@ const rules: ReadonlyArray<{
   readonly annotations: { readonly summary: string; readonly description: string }
 }> = parse(read("prometheus/vaivem.rules.yaml")).groups[0].rules
 
+interface PromtoolTest {
+  readonly alert_rule_test: ReadonlyArray<{ readonly alertname: string; readonly exp_alerts: ReadonlyArray<unknown> }>
+}
+
 /** All that the service can export: rows that moved, and tables that wait, differ and are proven. */
 const exported = Effect.gen(function*() {
   const { layer, observer, run, servers, url } = yield* startServed({}, [perfisTable])
@@ -133,5 +137,16 @@ describe("the dashboard and the alerts", () => {
       assert.match(annotations.summary, /\.$/, alert)
       assert.match(annotations.description, /\.$/, alert)
     }
+  })
+
+  it("have a test for promtool in which each alert fires", () => {
+    const { tests }: { readonly tests: ReadonlyArray<PromtoolTest> } = parse(read("prometheus/vaivem.test.yaml"))
+    const fired = tests.flatMap(({ alert_rule_test: checks }) => checks).filter(({ exp_alerts: alerts }) =>
+      alerts.length > 0
+    )
+    assert.deepStrictEqual(
+      fired.map(({ alertname }) => alertname).toSorted(),
+      rules.map(({ alert }) => alert).toSorted()
+    )
   })
 })
