@@ -30,6 +30,8 @@ await build({
       "import { createRequire as __createRequire } from \"node:module\"\nconst require = __createRequire(import.meta.url)"
   }
 })
-// The page is served as it is written.
+// The page is served as it is written, and the chart's package with it: where there is nothing but `dist`, it is not installed.
 await cp("src/http/page", "dist/page", { recursive: true })
+await cp("node_modules/uplot/dist/uPlot.esm.js", "dist/page/uplot.js")
+await cp("node_modules/uplot/dist/uPlot.min.css", "dist/page/uplot.css")
 await chmod("dist/main.js", 0o755)

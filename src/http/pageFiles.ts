@@ -20,12 +20,22 @@ export const page = HttpApiBuilder.group(Api, "page", (handlers) =>
       .handleRaw("file", ({ path }) => answer(path.name))
   }))
 
-/** The page's own files lie beside this module, wherever it was bundled to; the chart is a package's. */
+/** The page's own files lie beside this module, wherever it was bundled to; the chart's, too, but when it runs unbundled. */
 const readPage = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = yield* path.fromFileUrl(new URL("./page/", import.meta.url))
-  const chart = createRequire(import.meta.url)
+  /** Of the package, where `build.js` has not copied it. */
+  const chart = (name: string, file: string) => {
+    const copied = path.join(folder, name)
+    return Effect.map(
+      Effect.if(fs.exists(copied), {
+        onTrue: () => Effect.succeed(copied),
+        onFalse: () => Effect.try(() => createRequire(import.meta.url).resolve(`uplot/dist/${file}`))
+      }),
+      (found) => [name, found] as const
+    )
+  }
   const files = [
     ...[
       "index.html",
@@ -38,14 +48,14 @@ const readPage = Effect.gen(function*() {
       "reading.js",
       "texts.js",
       "icon.svg"
-    ].map((name) => [name, path.join(folder, name)]),
-    ["uplot.js", chart.resolve("uplot/dist/uPlot.esm.js")],
-    ["uplot.css", chart.resolve("uplot/dist/uPlot.min.css")]
-  ] as const
+    ].map((name) => [name, path.join(folder, name)] as const),
+    yield* chart("uplot.js", "uPlot.esm.js"),
+    yield* chart("uplot.css", "uPlot.min.css")
+  ]
   const read = yield* Effect.forEach(
     files,
     ([name, file]) =>
-      Effect.map(fs.readFileString(file!), (text) => [name!, { text, type: types[path.extname(name!)]! }] as const)
+      Effect.map(fs.readFileString(file), (text) => [name, { text, type: types[path.extname(name)]! }] as const)
   )
   return new Map(read)
 }).pipe(

@@ -5,7 +5,7 @@ import { execFile } from "node:child_process"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import { promisify } from "node:util"
-import { freshFolder, run, settings } from "../support/Program.ts"
+import { freePort, freshFolder, run, settings, start } from "../support/Program.ts"
 import { freshPair, query } from "../support/TestPostgres.ts"
 
 const exec = promisify(execFile)
@@ -30,6 +30,16 @@ describe("the packed tarball", () => {
       const once = yield* run(["--once"], { env, folder, program })
       assert.strictEqual(once.code, 0, once.err)
       assert.deepStrictEqual(yield* query(pair.external, "select * from perfis"), [{ id: 1, nome: "a" }])
+      // The page and its chart come along.
+      const port = yield* freePort
+      const service = yield* start([], { env: { ...env, SYNC_HTTP_PORT: String(port) }, folder, program })
+      yield* service.says(/Dashboard: /)
+      for (const path of ["", "page/page.js", "page/uplot.js", "page/uplot.css"]) {
+        const { status } = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}/${path}`))
+        assert.strictEqual(status, 200, path)
+      }
+      yield* service.signal("SIGTERM")
+      assert.strictEqual((yield* service.ended).code, 0)
       // What `demo` needs besides is a package; it says which.
       const demo = yield* run(["demo"], { folder, program })
       assert.strictEqual(demo.code, 1)
