@@ -42,11 +42,19 @@ type Confirm = (cures: ReadonlyArray<Cure>) => Effect.Effect<boolean, SyncError,
 
 const ask: Confirm = (cures) =>
   askOrRefuse({
-    about: `This would be run:\n${cures.map(line).join("\n")}`,
+    about: `This would be run:\n${[...cures.map(line), ...waits(cures)].join("\n")}`,
     prompt: Prompt.confirm({ message: "Run it?", initial: false }),
     ended: false,
     refused: unsaid(cures)
   })
+
+/** An index on 1,000,000 rows of an integer, 32 characters and a stamp took 0.57 s on 2 cores. */
+const waits = (cures: ReadonlyArray<Cure>): ReadonlyArray<string> =>
+  cures.some(({ remedy }) => remedy?._tag === "AddIndex")
+    ? [
+      "Writes to a table wait while its index is built: about a second for each million rows, longer on a smaller server."
+    ]
+    : []
 
 /** A question has no place in what a program reads. */
 const refuse: Confirm = (cures) => new ActionNeeded({ message: unsaid(cures) })

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Exit, TestClock } from "effect"
 import { inbox } from "../../src/cli/inbox.ts"
 import { versionsText } from "../../src/cli/inboxText.ts"
+import { conflictText, quarantineText, restoredText } from "../../src/cli/journalText.ts"
 import { WorldRefused } from "../../src/domain/SyncError.ts"
 import { keepConflict, listConflicts, type ShownConflict } from "../../src/programs/conflicts.ts"
 import { makeCycle } from "../../src/programs/cycle.ts"
@@ -226,6 +227,21 @@ describe("both versions", () => {
     assert.match(shown, /\* {2}c +E'Ana ' +Ana\n/)
     assert.match(shown, /\* {2}d +E'x\\u202ey' +xy\n/)
     assert.match(shown, /\* {2}e +C:\\temp +it's/)
+  })
+
+  it("hands none on in the commands that print one conflict, or the quarantine", () => {
+    const refused = {
+      ...{ id: "0b5e9f7a-0000-4000-8000-000000000000", table: perfis, key: ["a\u001b[31m"], from: "replit" as const },
+      ...{ sqlState: "P0001", message: "no\u001b[2J", constraint: null, blockedBy: ["b\u001b[31m"], attempts: 1 },
+      ...{ since: "2026-11-26T12:03:04Z", nextAttemptAt: "infinity" }
+    } as const
+    for (
+      const shown of [
+        conflictText(conflict({ id: "1" }, null)),
+        restoredText(conflict({ id: "1" }, null)),
+        quarantineText([refused])
+      ]
+    ) assert.notMatch(shown, /[^\P{Cc}\n]/u)
   })
 
   it("cuts long values where they begin to differ, with their length", () => {
