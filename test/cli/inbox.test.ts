@@ -231,9 +231,17 @@ describe("both versions", () => {
 
   it("hands none on in the commands that print one conflict, or the quarantine", () => {
     const refused = {
-      ...{ id: "0b5e9f7a-0000-4000-8000-000000000000", table: perfis, key: ["a\u001b[31m"], from: "replit" as const },
-      ...{ sqlState: "P0001", message: "no\u001b[2J", constraint: null, blockedBy: ["b\u001b[31m"], attempts: 1 },
-      ...{ since: "2026-11-26T12:03:04Z", nextAttemptAt: "infinity" }
+      id: "0b5e9f7a-0000-4000-8000-000000000000",
+      table: perfis,
+      key: ["a\u001b[31m"],
+      from: "replit" as const,
+      sqlState: "P0001",
+      message: "no\u001b[2J",
+      constraint: null,
+      blockedBy: ["b\u001b[31m"],
+      attempts: 1,
+      since: "2026-11-26T12:03:04Z",
+      nextAttemptAt: "infinity"
     } as const
     for (
       const shown of [
