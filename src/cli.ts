@@ -5,6 +5,7 @@
 import { CliConfig, Command, Options, ValidationError } from "@effect/cli"
 import { Console, Effect, HashMap } from "effect"
 import { adoptCommand } from "./cli/adopting.ts"
+import { withBashCompletions } from "./cli/bashCompletions.ts"
 import { approveCommand, rejectCommand } from "./cli/braking.ts"
 import { demoCommand } from "./cli/demoCommand.ts"
 import { doctorCommand } from "./cli/doctor.ts"
@@ -35,6 +36,7 @@ export const run = Effect.fn("run")(function*(args: ReadonlyArray<string>) {
     Effect.as(0),
     Effect.catchAll(tellError),
     Effect.provide(CliConfig.layer({ showBuiltIns: false, isCaseSensitive: true })),
+    withBashCompletions(args),
     withProgressLine(host),
     withPlainConsole(isTerminal)
   )

@@ -7,8 +7,8 @@ import { waitingWarning, warn } from "../programs/announce.ts"
 import { setup } from "../programs/setup.ts"
 import { underLease } from "../programs/underLease.ts"
 import * as OldScripts from "../services/OldScripts.ts"
+import { askOrRefuse } from "./asking.ts"
 import { endWith } from "./Ended.ts"
-import { Host } from "./Host.ts"
 import { live } from "./live.ts"
 import { setUpText } from "./syncing.ts"
 
@@ -44,7 +44,6 @@ const waysOn = ({ files }: OldScripts.OldScripts): ReadonlyArray<string> =>
 
 /** It deletes whatever the other side does not have: the two must never run side by side. */
 const confirmStopped = Effect.fn("confirmStopped")(function*(old: OldScripts.OldScripts) {
-  const { isTerminal } = yield* Host
   const found = [
     `The older system is here: ${list(old.files)}.`,
     ...old.startedBy.map((line) => `${line} still starts it: take that line out.`),
@@ -53,10 +52,11 @@ const confirmStopped = Effect.fn("confirmStopped")(function*(old: OldScripts.Old
   const unsaid = new ActionNeeded({
     message: `${found}\nNothing was done. Stop its workflow for good, then say \`adopt --yes\`.`
   })
-  if (!isTerminal.stdin || !isTerminal.stdout) return yield* unsaid
-  yield* Console.log(found)
-  const stopped = yield* Prompt.run(Prompt.confirm({ message: "Is it stopped, for good?", initial: false })).pipe(
-    Effect.catchTag("QuitException", () => Effect.succeed(false))
-  )
+  const stopped = yield* askOrRefuse({
+    about: found,
+    prompt: Prompt.confirm({ message: "Is it stopped, for good?", initial: false }),
+    ended: false,
+    refused: unsaid.message
+  })
   if (!stopped) return yield* unsaid
 })

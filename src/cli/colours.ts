@@ -15,6 +15,9 @@ export const coloured = (text: string): string => {
   ).join("\n")
 }
 
+/** What a sign marks already. */
+export const highlighted = (text: string): string => paint(Ansi.yellow)(text)
+
 /** Whether NO_COLOR is set, to whatever it may be. */
 export const isColourless: Effect.Effect<boolean> = Effect.map(
   Effect.option(Config.nonEmptyString("NO_COLOR")),

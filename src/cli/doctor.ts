@@ -7,10 +7,11 @@ import type { SyncError } from "../domain/SyncError.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
 import type { Doctored } from "../programs/doctor.ts"
 import { curesOf, doctor, doctorExitCode } from "../programs/doctor.ts"
+import { askOrRefuse } from "./asking.ts"
 import { checkText } from "./checkText.ts"
 import { coloured } from "./colours.ts"
 import { endWith } from "./Ended.ts"
-import { Host } from "./Host.ts"
+import type { Host } from "./Host.ts"
 import { live } from "./live.ts"
 import { json } from "./options.ts"
 
@@ -25,11 +26,9 @@ export const doctorCommand = Command.make("doctor", { fix, json, yes }, (options
     if (options.yes && !options.fix) {
       return yield* new ActionNeeded({ message: "--yes answers what --fix asks: say both." })
     }
-    const { isTerminal } = yield* Host
     const agree: Confirm = () => Effect.succeed(true)
     const leave: Confirm = () => Effect.succeed(false)
-    const canAsk = isTerminal.stdin && isTerminal.stdout && !options.json
-    const found = yield* doctor(!options.fix ? leave : options.yes ? agree : canAsk ? ask : refuse)
+    const found = yield* doctor(!options.fix ? leave : options.yes ? agree : options.json ? refuse : ask)
     yield* Console.log(options.json ? JSON.stringify(found) : coloured(doctorText(found)))
     yield* endWith(doctorExitCode(found))
   })).pipe(
@@ -39,21 +38,29 @@ export const doctorCommand = Command.make("doctor", { fix, json, yes }, (options
     Command.provide(live)
   )
 
-type Confirm = (cures: ReadonlyArray<Cure>) => Effect.Effect<boolean, SyncError, Prompt.Prompt.Environment>
+type Confirm = (cures: ReadonlyArray<Cure>) => Effect.Effect<boolean, SyncError, Host | Prompt.Prompt.Environment>
 
-/** Whoever ends the question with Ctrl-C says no. */
 const ask: Confirm = (cures) =>
-  Effect.zipRight(
-    Console.log(`This would be run:\n${cures.map(line).join("\n")}`),
-    Prompt.run(Prompt.confirm({ message: "Run it?", initial: false }))
-  ).pipe(Effect.catchTag("QuitException", () => Effect.succeed(false)))
-
-const refuse: Confirm = (cures) =>
-  new ActionNeeded({
-    message: `Nothing was run. --fix would run:\n${
-      cures.map(line).join("\n")
-    }\nSay --yes to run it without being asked.`
+  askOrRefuse({
+    about: `This would be run:\n${[...cures.map(line), ...waits(cures)].join("\n")}`,
+    prompt: Prompt.confirm({ message: "Run it?", initial: false }),
+    ended: false,
+    refused: unsaid(cures)
   })
+
+/** An index on 1,000,000 rows of an integer, 32 characters and a stamp took 0.57 s on 2 cores. */
+const waits = (cures: ReadonlyArray<Cure>): ReadonlyArray<string> =>
+  cures.some(({ remedy }) => remedy?._tag === "AddIndex")
+    ? [
+      "Writes to a table wait while its index is built: about a second for each million rows, longer on a smaller server."
+    ]
+    : []
+
+/** A question has no place in what a program reads. */
+const refuse: Confirm = (cures) => new ActionNeeded({ message: unsaid(cures) })
+
+const unsaid = (cures: ReadonlyArray<Cure>): string =>
+  `Nothing was run. --fix would run:\n${cures.map(line).join("\n")}\nSay --yes to run it without being asked.`
 
 /** What was done, how things are now, and what SQL would solve of that. */
 export const doctorText = ({ applied, check, refused }: Doctored): string => {

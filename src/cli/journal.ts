@@ -5,10 +5,13 @@ import { amount } from "../domain/Quantity.ts"
 import { label, opposite } from "../domain/Side.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display } from "../domain/TableName.ts"
+import { visible } from "../domain/TextTable.ts"
 import { keepConflict, listConflicts, restoreConflict, showConflict } from "../programs/conflicts.ts"
 import { discardQuarantine, listQuarantine, retryQuarantine } from "../programs/quarantine.ts"
+import { isAnswered } from "./asking.ts"
 import { coloured } from "./colours.ts"
-import { conflictsText, conflictText, quarantineText } from "./journalText.ts"
+import { inbox } from "./inbox.ts"
+import { conflictsText, conflictText, keptText, quarantineText, restoredText } from "./journalText.ts"
 import { live } from "./live.ts"
 import { json, table, tableOf } from "./options.ts"
 
@@ -51,29 +54,28 @@ const conflictsShow = Command.make("show", { id, json }, (options) =>
 const conflictsRestore = Command.make("restore", { id }, (options) =>
   Effect.gen(function*() {
     const restored = yield* restoreConflict(options.id)
-    yield* Console.log(
-      `Restored ${display(restored.table)} ${restored.key.join(", ")} on ${
-        label(restored.lostSide)
-      }; the next cycle brings it to ${label(opposite(restored.lostSide))}. What it replaced is in the conflicts.`
-    )
+    yield* Console.log(restoredText(restored))
   })).pipe(Command.withDescription("Brings the version that lost back, as an ordinary change that both sides get."))
 
 const conflictsKeep = Command.make("keep", { id }, (options) =>
   Effect.gen(function*() {
     const kept = yield* keepConflict(options.id)
-    yield* Console.log(
-      `Kept ${display(kept.table)} ${
-        kept.key.join(", ")
-      } as it was decided. \`conflicts restore\` still brings the loser back.`
-    )
+    yield* Console.log(keptText(kept))
   })).pipe(Command.withDescription("Says that a conflict stays as it was decided: it is not undecided any more."))
 
 export const conflictsCommand = Command.make(
   "conflicts",
   {},
-  () => printConflicts({ json: false, limit: 50, table: Option.none(), undecided: false })
+  () =>
+    Effect.if(isAnswered, {
+      onTrue: () => inbox,
+      onFalse: () => printConflicts({ json: false, limit: 50, table: Option.none(), undecided: false })
+    })
 ).pipe(
-  Command.withDescription("Lists the versions of rows that lost a conflict: none of them is gone."),
+  Command.withDescription(
+    "The versions of rows that lost a conflict: none of them is gone. On a terminal an inbox, to decide one after the other; "
+      + "elsewhere the list."
+  ),
   Command.withSubcommands([conflictsList, conflictsShow, conflictsRestore, conflictsKeep]),
   Command.provide(live)
 )
@@ -100,7 +102,9 @@ const quarantineDiscard = Command.make("discard", { id }, (options) =>
   Effect.gen(function*() {
     const found = yield* discardQuarantine(options.id)
     yield* Console.log(
-      `Discarded ${label(found.from)}'s version of ${display(found.table)} ${found.key.join(", ")}, which is in the `
+      `Discarded ${label(found.from)}'s version of ${display(found.table)} ${
+        visible(found.key.join(", "))
+      }, which is in the `
         + `conflicts now; the next cycle brings ${label(opposite(found.from))}'s version.`
     )
   })).pipe(Command.withDescription("Takes the other side's version and keeps this one in the conflicts."))

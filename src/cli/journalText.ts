@@ -1,8 +1,8 @@
 /** Conflicts and quarantine for people. Row values are shown here, where somebody asked for them, and in no log. */
-import { amount } from "../domain/Quantity.ts"
+import { amount, list } from "../domain/Quantity.ts"
 import { label, opposite } from "../domain/Side.ts"
 import { display } from "../domain/TableName.ts"
-import { textTable } from "../domain/TextTable.ts"
+import { textTable, visible } from "../domain/TextTable.ts"
 import type { ShownConflict } from "../programs/conflicts.ts"
 import type { Conflict, Quarantined } from "../services/Database.ts"
 
@@ -40,7 +40,7 @@ export const conflictText = (conflict: ShownConflict): string => {
   ])
   return [
     `Conflict ${id}`,
-    `Table ${display(table)}, key ${key.join(", ")}, decided ${seconds(decidedAt)}`,
+    `Table ${visible(display(table))}, key ${visible(key.join(", "))}, decided ${seconds(decidedAt)}`,
     `Why: ${reasons[reason] ?? reason}${policy === null || reason !== "conflict" ? "" : ` (${policy})`}`,
     `Restored: ${restoredAt === null ? "no" : seconds(restoredAt)}`,
     ...(keptAt === null ? [] : [`Kept: ${seconds(keptAt)}`]),
@@ -52,7 +52,24 @@ export const conflictText = (conflict: ShownConflict): string => {
   ].join("\n")
 }
 
-const reasons: Readonly<Record<string, string>> = {
+/** What a decision did, and what comes next. */
+export const restoredText = (conflict: Conflict): string =>
+  conflict.lost === null
+    ? `Deleted ${rowText(conflict)} on ${label(conflict.lostSide)}, as it was there; ${travels(conflict)}`
+    : `Restored ${rowText(conflict)} on ${label(conflict.lostSide)}; ${travels(conflict)}`
+
+export const editedText = (conflict: Conflict, columns: ReadonlyArray<string>): string =>
+  `Wrote ${visible(list(columns))} of ${rowText(conflict)} on ${label(conflict.lostSide)}; ${travels(conflict)}`
+
+export const keptText = (conflict: Conflict): string =>
+  `Kept ${rowText(conflict)} as it was decided. \`conflicts restore\` still brings the loser back.`
+
+const rowText = ({ key, table }: Conflict): string => `${visible(display(table))} ${visible(key.join(", "))}`
+
+const travels = ({ lostSide }: Conflict): string =>
+  `the next cycle brings it to ${label(opposite(lostSide))}. What it replaced is in the conflicts.`
+
+export const reasons: Readonly<Record<string, string>> = {
   conflict: "changed on both sides",
   cascade: "deleted by a foreign key's cascade when its parent was deleted by the sync",
   discard: "given up with `quarantine discard`",
@@ -64,11 +81,13 @@ const reasons: Readonly<Record<string, string>> = {
 export const quarantineText = (entries: ReadonlyArray<Quarantined>): string =>
   entries.length === 0 ? "Nothing in quarantine." : [
     ...entries.flatMap((entry) => [
-      `${shortId(entry.id)}  ${display(entry.table)}, key ${entry.key.join(", ")}, from ${label(entry.from)}`,
-      `          refused: ${entry.message}${entry.sqlState === null ? "" : ` (${entry.sqlState})`}`,
+      `${shortId(entry.id)}  ${visible(display(entry.table))}, key ${visible(entry.key.join(", "))}, from ${
+        label(entry.from)
+      }`,
+      `          refused: ${visible(entry.message)}${entry.sqlState === null ? "" : ` (${entry.sqlState})`}`,
       ...(entry.blockedBy === null
         ? []
-        : [`          in its way: key ${entry.blockedBy.join(", ")} on ${label(opposite(entry.from))}`]),
+        : [`          in its way: key ${visible(entry.blockedBy.join(", "))} on ${label(opposite(entry.from))}`]),
       `          ${amount(entry.attempts, "attempt")} since ${seconds(entry.since)}; tried again ${next(entry)}`
     ]),
     "",
@@ -88,4 +107,4 @@ const next = ({ attempts, nextAttemptAt }: Quarantined): string =>
 const shortId = (id: string): string => id.slice(0, 8)
 
 /** ISO 8601 to the second, as people read it. */
-const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`
+export const seconds = (iso: string): string => `${iso.slice(0, 19).replace("T", " ")}Z`

@@ -23,4 +23,4 @@ const plain = (strip: (text: string) => string) => (value: unknown): unknown =>
   typeof value === "string" ? strip(value) : value
 
 /** What moves the cursor stays: it is no colour. */
-const withoutColours = (text: string): string => text.replace(/\p{Cc}\[[\d;]*m/gu, "")
+export const withoutColours = (text: string): string => text.replace(/\p{Cc}\[[\d;]*m/gu, "")

@@ -3,7 +3,6 @@ import { Args, Command, Options, Prompt } from "@effect/cli"
 import { Console, Duration, Effect, Ref } from "effect"
 import { amount, count, duration, list } from "../domain/Quantity.ts"
 import { label, opposite, sides } from "../domain/Side.ts"
-import { ActionNeeded } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
 import { contactLines, setUpWarning, waitingWarning, warn } from "../programs/announce.ts"
 import type { Clearing, Missing } from "../programs/clearMissing.ts"
@@ -26,6 +25,7 @@ import { makeWakes } from "../programs/wakes.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { logged, ProgressDisplay } from "../services/ProgressDisplay.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
+import { askOrRefuse } from "./asking.ts"
 import { endWith } from "./Ended.ts"
 import { Host } from "./Host.ts"
 import { live } from "./live.ts"
@@ -143,27 +143,23 @@ export const setupCommand = Command.make(
   Command.provide(live)
 )
 
-type ConfirmMissing = Clearing<Prompt.Prompt.Environment>["confirm"]
+type ConfirmMissing = Clearing<Host | Prompt.Prompt.Environment>["confirm"]
 
 /** Whoever agreed to a number is not asked for it again when the set-up has to be tried again. */
 const confirmMissing = Effect.fnUntraced(function*(yes: boolean) {
-  const { isTerminal } = yield* Host
   const agreed = yield* Ref.make<number | null>(null)
   const confirm: ConfirmMissing = (found) =>
     Effect.gen(function*() {
       const total = totalOf(found)
       if (yes || (yield* Ref.get(agreed)) === total) return true
-      if (!isTerminal.stdin || !isTerminal.stdout) {
-        return yield* new ActionNeeded({
-          message: `Nothing was deleted. --missing delete would delete:\n${missingLines(found).join("\n")}\n`
-            + "Say --yes to delete them all the same; the journal keeps them, and `conflicts restore` brings them back."
-        })
-      }
-      yield* Console.log(`This would be deleted, and kept in the journal:\n${missingLines(found).join("\n")}`)
-      const typed = yield* Prompt.run(Prompt.text({ message: `Type ${total} to delete ${amount(total, "row")}:` }))
-        .pipe(
-          Effect.catchTag("QuitException", () => Effect.succeed(""))
-        )
+      const lines = missingLines(found).join("\n")
+      const typed = yield* askOrRefuse({
+        about: `This would be deleted, and kept in the journal:\n${lines}`,
+        prompt: Prompt.text({ message: `Type ${total} to delete ${amount(total, "row")}:` }),
+        ended: "",
+        refused: `Nothing was deleted. --missing delete would delete:\n${lines}\n`
+          + "Say --yes to delete them all the same; the journal keeps them, and `conflicts restore` brings them back."
+      })
       if (typed.trim() !== String(total)) return false
       yield* Ref.set(agreed, total)
       return true
@@ -222,8 +218,7 @@ const probedText = ({ arrived, from, key, reason, table, tookMs }: Probed): stri
 
 export const teardownCommand = Command.make("teardown", { table, yes }, (options) =>
   Effect.gen(function*() {
-    const { isTerminal } = yield* Host
-    const confirm = options.yes ? agree : isTerminal.stdin && isTerminal.stdout ? ask : refuse
+    const confirm = options.yes ? agree : ask
     yield* Console.log(tornDownText(yield* teardown({ table: yield* tableOf(options.table), confirm })))
   })).pipe(
     Command.withDescription(
@@ -232,20 +227,16 @@ export const teardownCommand = Command.make("teardown", { table, yes }, (options
     Command.provide(live)
   )
 
-type Confirm = TeardownOptions<Prompt.Prompt.Environment>["confirm"]
+type Confirm = TeardownOptions<Host | Prompt.Prompt.Environment>["confirm"]
 
 const agree: Confirm = () => Effect.succeed(true)
 
-/** Whoever ends the question with Ctrl-C says no. */
 const ask: Confirm = (losses) =>
-  Effect.zipRight(
-    Console.log(`This would be lost:\n${losses.join("\n")}`),
-    Prompt.run(Prompt.confirm({ message: "Remove it all the same?", initial: false }))
-  ).pipe(Effect.catchTag("QuitException", () => Effect.succeed(false)))
-
-const refuse: Confirm = (losses) =>
-  new ActionNeeded({
-    message: `Nothing was removed, because this would be lost:\n${
+  askOrRefuse({
+    about: `This would be lost:\n${losses.join("\n")}`,
+    prompt: Prompt.confirm({ message: "Remove it all the same?", initial: false }),
+    ended: false,
+    refused: `Nothing was removed, because this would be lost:\n${
       losses.join("\n")
     }\nSay --yes to remove it all the same.`
   })

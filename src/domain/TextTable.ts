@@ -27,6 +27,29 @@ export const textTable = (rows: ReadonlyArray<ReadonlyArray<string>>, options: T
 /** Control characters would break the columns, or worse, speak to the terminal. */
 export const oneLine = (text: string): string => text.replace(/\p{Cc}+/gu, " ")
 
+/**
+ * A text of anybody's, such as a row's value, for a terminal: what would steer it or could not be seen (control and format
+ * characters, odd spaces, spaces at an end) is written as PostgreSQL reads it, `E'a\\nb'`. Anything else stays as it is.
+ */
+export const visible = (text: string): string =>
+  isUnseen.test(text) || /^ | $/.test(text) ? `E'${text.replace(unseen, escape)}'` : text
+
+const isUnseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|[^\P{Zs} ]/u
+const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\\']|[^\P{Zs} ]/gu
+const short: Readonly<Record<string, string>> = {
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  "\\": "\\\\",
+  "'": "\\'"
+}
+
+const escape = (character: string): string => {
+  const code = character.codePointAt(0)!
+  const hex = (digits: number) => code.toString(16).padStart(digits, "0")
+  return short[character] ?? (code < 0x80 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`)
+}
+
 const shorten = (text: string, most: number): string =>
   width(text) <= most ? text : `${[...text].slice(0, most - 1).join("")}…`
 

@@ -1,7 +1,8 @@
 /** The journal of both sides: what lost, what won, and what a person can say about it. */
-import { Effect } from "effect"
+import { Effect, Either } from "effect"
 import { hideKey, hideRow, isHidden } from "../domain/hiding.ts"
 import { list } from "../domain/Quantity.ts"
+import type { Side } from "../domain/Side.ts"
 import { sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import { ActionNeeded } from "../domain/SyncError.ts"
@@ -9,7 +10,7 @@ import { display } from "../domain/TableName.ts"
 import type { Conflict, ConflictFilter } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases, onBoth } from "./databases.ts"
-import { hiding, type Shows } from "./hiding.ts"
+import { hiding, hidingUnasked, type Shows } from "./hiding.ts"
 import { syncedTable } from "./syncedTable.ts"
 import { underLease } from "./underLease.ts"
 
@@ -30,11 +31,45 @@ export const listConflicts = Effect.fn("listConflicts")(function*(
   { noValues } = { noValues: false }
 ) {
   const found = yield* onBoth((database) => database.conflicts(filter))
-  const newest = [...found.replit, ...found.external]
-    .sort((a, b) => (a.decidedAt < b.decidedAt ? 1 : a.decidedAt > b.decidedAt ? -1 : 0))
-    .slice(0, filter.limit)
+  const newest = newestOf([...found.replit, ...found.external], filter.limit)
   const shows = yield* hiding(newest.map(({ table }) => table), noValues)
   return newest.map((conflict) => shown(conflict, shows(conflict.table)))
+})
+
+const newestOf = (conflicts: ReadonlyArray<Conflict>, limit: number): ReadonlyArray<Conflict> =>
+  [...conflicts].sort((a, b) => (a.decidedAt < b.decidedAt ? 1 : a.decidedAt > b.decidedAt ? -1 : 0)).slice(0, limit)
+
+export interface OpenConflicts {
+  readonly conflicts: ReadonlyArray<ShownConflict>
+  /** Sides whose records are not among them, and why. */
+  readonly unread: ReadonlyArray<{ readonly side: Side; readonly message: string }>
+}
+
+/** What no person has decided, newest first, of the sides that can be asked. Fails when neither can. */
+export const openConflicts = Effect.fn("openConflicts")(function*(limit: number) {
+  const asked = yield* onBoth((database) => Effect.either(database.conflicts({ limit, undecided: true })))
+  if (Either.isLeft(asked.replit) && Either.isLeft(asked.external)) return yield* asked.replit.left
+  const newest = newestOf(sides.flatMap((side) => Either.getOrElse(asked[side], () => [])), limit)
+  const shows = Either.isLeft(asked.replit)
+    ? yield* hidingUnasked
+    : yield* hiding(newest.map(({ table }) => table), false)
+  return {
+    conflicts: newest.map((conflict) => shown(conflict, shows(conflict.table))),
+    unread: sides.flatMap((side) => {
+      const it = asked[side]
+      return Either.isLeft(it) ? [{ side, message: it.left.message }] : []
+    })
+  } satisfies OpenConflicts
+})
+
+/** Columns that `editConflict` takes: none where the table isn't known. Those that differ come first. */
+export const editableColumns = Effect.fn("editableColumns")(function*(conflict: ShownConflict) {
+  const { stampOf } = yield* SyncConfig
+  const { differs, hidden, keyColumns, lost, table, won } = conflict
+  if (keyColumns === null) return []
+  const columns = new Set([...differs, ...Object.keys(lost ?? {}), ...Object.keys(won ?? {})])
+  for (const column of [...hidden, ...keyColumns, stampOf(table)]) columns.delete(column)
+  return [...columns]
 })
 
 /** One record, by its id or an unambiguous beginning of it. */

@@ -24,3 +24,9 @@ export const hiding = Effect.fn("hiding")(function*(tables: ReadonlyArray<TableN
   }))
   return (name: TableName): Shows => byName.get(display(name)) ?? { hidden: "all", key: null }
 })
+
+/** The same where Replit can't be asked: nothing of a key is shown of a table that hides a column. */
+export const hidingUnasked = Effect.map(
+  SyncConfig,
+  ({ hiddenOf }) => (name: TableName): Shows => ({ hidden: hiddenOf(name), key: null })
+)

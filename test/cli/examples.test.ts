@@ -1,6 +1,7 @@
 import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { execFileSync } from "node:child_process"
 import { run } from "../../src/cli.ts"
 import { examples } from "../../src/cli/examples.ts"
 import { Host } from "../../src/cli/Host.ts"
@@ -56,4 +57,20 @@ describe("completions", () => {
         assert.include(script, shell === "zsh" || shell === "fish" ? "repair" : "--repair")
       }
     }))
+
+  it.live("complete options of subcommands, and choices, in bash", () =>
+    Effect.gen(function*() {
+      const script = yield* vaivem("--completions", "bash")
+      const completed = (...words: ReadonlyArray<string>) =>
+        execFileSync("bash", ["-c", `${script}\n${pressTab}`, "bash", ...words], { encoding: "utf8" }).trim().split(" ")
+      assert.deepStrictEqual(completed("vaivem", "co"), ["conflicts"])
+      assert.includeMembers(completed("vaivem", "conflicts", ""), ["keep", "list", "restore", "show"])
+      assert.deepStrictEqual(completed("vaivem", "conflicts", "list", "--u"), ["--undecided"])
+      assert.deepStrictEqual(completed("vaivem", "probe", "--from", "e"), ["external"])
+    }))
 })
+
+/** Calls what bash calls for the words before the cursor, and prints what it is offered. */
+const pressTab = `COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_vaivem_bash_completions vaivem "\${COMP_WORDS[COMP_CWORD]}" "\${COMP_WORDS[COMP_CWORD-1]}"
+echo "\${COMPREPLY[*]}"`
