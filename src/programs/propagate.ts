@@ -384,10 +384,10 @@ const tooSlow = ({ table, to }: Route) =>
 
 /**
  * A batch should take about a second (promise 9: so long may its rows be locked on the target): in proportion to what
- * the last one took, at most four times as many. Wide rows bound it by bytes.
+ * the last one took, at most eight times as many. Wide rows bound it by bytes.
  */
 const nextRows = ({ applied: { bytes }, rows, tookMs }: Extract<BatchResult, { readonly _tag: "Moved" }>): number => {
-  const byTime = Math.ceil(rows * Math.min(4, batchMs / Math.max(1, tookMs)))
+  const byTime = Math.ceil(rows * Math.min(8, batchMs / Math.max(1, tookMs)))
   const byBytes = Math.floor(batchBytes / Math.max(1, bytes / rows))
   return Math.max(1, Math.min(byTime, byBytes))
 }

@@ -388,10 +388,10 @@ export interface Claim {
   /** The rows in the wire form of domain/StagedRow.ts (COPY text). Can be consumed once. */
   readonly stream: Stream.Stream<Uint8Array, SyncError>
   /**
-   * Of these numbers, the newest change of the other side that this side's history holds as applied. What is pending
-   * here was changed after that: so the other side's change is known here, although it may not be acknowledged yet.
+   * Given by number the newest change that is pending on the other side: those that this side's history holds as applied. What
+   * is pending here was changed after that: so the other side's change is known here, although it isn't acknowledged yet.
    */
-  readonly known: (numbers: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, bigint>, SyncError>
+  readonly known: (newest: ReadonlyMap<number, bigint>) => Effect.Effect<ReadonlyMap<number, bigint>, SyncError>
   /**
    * Moves exactly what was read from the queue to history and commits; keys numbered in `kept` stay pending. Changes
    * made meanwhile were not read and stay pending too. Also takes acknowledged keys out of quarantine.

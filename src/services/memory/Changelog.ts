@@ -7,7 +7,7 @@ import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import { type Renewal, renewed } from "../../domain/Tokens.ts"
 import type { Abandonment, Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
-import { apply, contestedNumbers } from "./apply.ts"
+import { apply, contestedBy } from "./apply.ts"
 import { pausesOf } from "./Brake.ts"
 import type { Connection } from "./Lease.ts"
 import * as Lease from "./Lease.ts"
@@ -52,8 +52,8 @@ export const make = (connection: Connection): Changelog => {
           (rows) => ({ table: other, state: tableOf(store, other), rows })
         ))
       yield* options.turn ?? Effect.void
-      const contested = yield* step(store, () => contestedNumbers(tableOf(store, table), table, staged))
-      const known = contested.length === 0 ? new Map<number, bigint>() : yield* claimed.known(contested)
+      const contested = yield* step(store, () => contestedBy(tableOf(store, table), table, staged))
+      const known = contested.size === 0 ? contested : yield* claimed.known(contested)
       return yield* Lease.step(connection, (nowUs) => ({
         bytes,
         ...apply({ store, state: tableOf(store, table), table, staged, seeds, known, options, nowUs })
@@ -210,14 +210,15 @@ const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedT
       consumed = true
       return Stream.fromChunk(chunksOf(new TextEncoder().encode(lines)))
     }),
-    known: Effect.fn("MemoryDatabase.known")((numbers) =>
+    known: Effect.fn("MemoryDatabase.known")((newest) =>
       step(store, () => {
         const { history } = tableOf(store, table)
-        return new Map(numbers.flatMap((number) => {
+        return new Map([...newest].filter(([number, changeId]) => {
           const id = read.entries[number - 1]![0]!.id
           // A mark says nothing of changes before it: one with a lower number may be committed later.
-          const theirs = history.filter((entry) => entry.id === id && entry.origin !== store.side && !entry.isMark)
-          return theirs.length === 0 ? [] : [[number, newestOf(theirs)] as const]
+          return history.some((entry) =>
+            entry.id === id && entry.changeId === changeId && entry.origin !== store.side && !entry.isMark
+          )
         }))
       })
     ),
@@ -349,9 +350,6 @@ export const acknowledge = (
   settle(store, state, settled, nowUs)
   for (const { id } of settled) unblock(state, id, nowUs)
 }
-
-const newestOf = (entries: ReadonlyArray<{ readonly changeId: bigint }>): bigint =>
-  entries.reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n)
 
 /** Short, so that readers meet lines that are cut anywhere. */
 const chunksOf = (bytes: Uint8Array): Chunk.Chunk<Uint8Array> =>

@@ -313,9 +313,9 @@ export const claimOf = (
     ...(place === undefined ? {} : { place }),
     more,
     stream: tx.copyTo(sql.copyClaim(phase)),
-    known: (numbers) =>
+    known: (newest) =>
       Effect.map(
-        tx.query(sql.known, [numbers]),
+        tx.query(sql.known, [[...newest.keys()], [...newest.values()].map(String)]),
         (rows) => new Map(rows.map((row) => [Number(row.n), BigInt(String(row.newest))]))
       ),
     acknowledge: (kept) =>
