@@ -182,6 +182,7 @@ interface Read {
   readonly rows: ReadonlyArray<StagedRow.StagedRow>
   readonly entries: ReadonlyArray<ReadonlyArray<Entry>>
   readonly last: Key
+  readonly whole: boolean
 }
 
 const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedTable, request: ClaimRequest) {
@@ -205,6 +206,7 @@ const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedT
     last: read.last,
     after: read.last,
     more: request._tag === "Next" && read.rows.length === request.rows,
+    whole: read.whole,
     stream: Stream.suspend(() => {
       if (consumed || !open) return Stream.dieMessage("The claim's rows can be read once, while the claim is open.")
       consumed = true
@@ -239,7 +241,8 @@ const readClaim = (
   request: ClaimRequest,
   nowUs: bigint
 ): Read | null => {
-  const keys = pendingKeys(state, table.key).filter(({ id }) => state.rows.has(id) === (request.phase === "upserts"))
+  const all = pendingKeys(state, table.key)
+  const keys = all.filter(({ id }) => state.rows.has(id) === (request.phase === "upserts"))
   const claimed: Array<PendingKey> = []
   if (request._tag === "Keys") {
     const wanted = new Set(request.keys.map((key) => idOfKey(state.schema, table.key, key)))
@@ -258,8 +261,24 @@ const readClaim = (
   return {
     rows: claimed.map((pending, index) => toStaged(state, table, pending, index + 1)),
     entries: claimed.map(({ entries }) => entries),
-    last: claimed.at(-1)!.key
+    last: claimed.at(-1)!.key,
+    whole: request._tag === "Next" && request.only === undefined && isWhole(state, table, request, all, claimed)
   }
+}
+
+const isWhole = (
+  { quarantine, schema }: TableState,
+  { key }: SyncedTable,
+  { after, rows }: Extract<ClaimRequest, { readonly _tag: "Next" }>,
+  all: ReadonlyArray<PendingKey>,
+  claimed: ReadonlyArray<PendingKey>
+): boolean => {
+  const compare = compareKeys(schema, key)
+  const last = claimed.length === rows ? claimed.at(-1)!.key : null
+  return all.every((pending) =>
+    claimed.includes(pending) || quarantine.has(pending.id)
+    || (after !== null && compare(pending.key, after) <= 0) || (last !== null && compare(pending.key, last) > 0)
+  )
 }
 
 const isSelected = (state: TableState, { entries, id }: PendingKey, only: Selected | undefined): boolean => {
