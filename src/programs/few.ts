@@ -8,7 +8,7 @@ import { opposite, sides } from "../domain/Side.ts"
 import type { SyncedTable } from "../domain/SyncedTable.ts"
 import type { SyncError } from "../domain/SyncError.ts"
 import { display } from "../domain/TableName.ts"
-import type { Applied, Database, Few } from "../services/Database.ts"
+import type { Applied, Database, Few, Many } from "../services/Database.ts"
 import { type Allowance, permitOf } from "./Allowance.ts"
 import { databases } from "./databases.ts"
 
@@ -22,27 +22,43 @@ export interface FewOptions {
   readonly onMoved: (side: Side, applied: Applied, keys: number) => Effect.Effect<void>
 }
 
-/** Returns the sides of which everything is through. */
+/** What `few` did. */
+export interface FewMoved {
+  /** The sides of which everything is through. */
+  readonly through: ReadonlyArray<Side>
+  /** How long a row is that waits on a side, where that was seen. */
+  readonly rowBytes: Readonly<Record<Side, number | null>>
+}
+
+export const noneMoved: FewMoved = { through: [], rowBytes: { replit: null, external: null } }
+
 export const few = Effect.fn("few")(function*(table: SyncedTable, options: FewOptions) {
   const both = yield* databases
   yield* Effect.annotateCurrentSpan("vaivem.table", display(table.name))
   const claims = yield* Effect.all(
     options.from.map((side) =>
       both[side].claimFew(table).pipe(
-        orByPhases("many" as const),
+        orByPhases<Many>({ _tag: "Many", rowBytes: null }),
         Effect.map((claimed) => ({ side, claimed }))
       )
     ),
     { concurrency: 2 }
   )
   const through = claims.filter(({ claimed }) => claimed === "none").map(({ side }) => side)
-  const found = claims.flatMap(({ claimed, side }) => typeof claimed === "string" ? [] : [{ side, claimed }])
+  const found = claims.flatMap(({ claimed, side }) =>
+    claimed !== "none" && claimed._tag === "Few" ? [{ side, claimed }] : []
+  )
+  const rowBytesOf = (side: Side) => {
+    const claimed = claims.find((claim) => claim.side === side)?.claimed ?? "none"
+    return claimed !== "none" && claimed._tag === "Many" ? claimed.rowBytes : null
+  }
+  const rowBytes = { replit: rowBytesOf("replit"), external: rowBytesOf("external") }
   // A key that is claimed on both sides must not be on its way in both directions at once.
-  if (found.length === 2 && !areApart(found.map(({ claimed }) => claimed))) return through
+  if (found.length === 2 && !areApart(found.map(({ claimed }) => claimed))) return { through, rowBytes }
   const going = found.filter(({ claimed: { deletes, rows } }) =>
     (deletes === 0 || options.deletes) && rows <= options.batchRowsMax
   )
-  return [...through, ...(yield* move(table, going, options))]
+  return { through: [...through, ...(yield* move(table, going, options))], rowBytes } satisfies FewMoved
 })
 
 const areApart = (claims: ReadonlyArray<Few>): boolean => {

@@ -14,7 +14,7 @@ import type { Applied, Database, Moved, Phase } from "../services/Database.ts"
 import { ExternalDb } from "../services/ExternalDb.ts"
 import { ReplitDb } from "../services/ReplitDb.ts"
 import type { Allowance } from "./Allowance.ts"
-import { few, isTied } from "./few.ts"
+import { few, type FewMoved, isTied, noneMoved } from "./few.ts"
 import type { PassProgress } from "./passProgress.ts"
 import { makePassProgress } from "./passProgress.ts"
 import type { Propagated, RefusedRow, Route } from "./propagate.ts"
@@ -110,10 +110,14 @@ const moveAll = Effect.fn("moveAll")(function*(
   const pendingOf = new Map(work.map(({ pending, table }) => [table, pending]))
   const wayOf = new Map(work.map(({ table, way }) => [table, way]))
   const isHeld = (table: SyncedTable) => wayOf.get(table)?.allowances === null
+  const rowBytesOf = new Map<SyncedTable, FewMoved["rowBytes"]>()
   const left: Array<SyncedTable> = []
   for (const one of upserts.flatMap((table) => work.filter((other) => other.table === table))) {
     // Parents go first. What a changed key of theirs takes along here would be a change of this side if it came later.
-    const through = isTied(one.table, left) ? [] : yield* moveFew(one, upserts, tally, options, progress)
+    const { rowBytes, through } = isTied(one.table, left)
+      ? noneMoved
+      : yield* moveFew(one, upserts, tally, options, progress)
+    rowBytesOf.set(one.table, rowBytes)
     const before = pendingOf.get(one.table)!
     const after = {
       replit: before.replit && !through.includes("replit"),
@@ -131,11 +135,14 @@ const moveAll = Effect.fn("moveAll")(function*(
     )
     return waiting[0] === table ? waiting.slice(1) : []
   }
+  /** Sides and tables of which the upserts' pass left nothing for that of the deletes, which costs three round trips. */
+  const exhausted: Readonly<Record<Side, Set<SyncedTable>>> = { replit: new Set(), external: new Set() }
   yield* options.beforePhases ?? Effect.void
   for (const [phase, tables] of [["upserts", upserts], ["deletes", upserts.toReversed()]] as const) {
     for (const table of tables) {
       if (phase === "deletes" && wayOf.get(table)?.withoutDeletes === true) continue
       for (const side of ["replit", "external"] as const) {
+        if (phase === "deletes" && exhausted[side].has(table)) continue
         for (const bounds of boundsOf(wayOf.get(table), side)) {
           if (pendingOf.get(table)?.[side] !== true || unfit.has(table)) continue
           yield* progress.begin(yield* database(side), table, phase)
@@ -143,11 +150,13 @@ const moveAll = Effect.fn("moveAll")(function*(
             (side === "replit" ? push : pull)(table, phase, {
               ...bounds,
               batchRowsMax: options.batchRowsMax,
+              rowBytes: rowBytesOf.get(table)?.[side] ?? null,
               circle: phase === "upserts" ? circleOf(table, side) : [],
               onMoved: (applied, keys) => Effect.zipRight(count(tally, table, side, applied), progress.moved(keys))
             })
           )
           if (moved === null) continue
+          if (moved.exhausted) exhausted[side].add(table)
           if (moved.cutShort) yield* noteCutShort(tally, table, side)
           if (moved.refused.length > 0) refused.push({ table, side, phase, rows: moved.refused })
         }
@@ -163,7 +172,7 @@ const moveAll = Effect.fn("moveAll")(function*(
   )
 })
 
-/** Moves a table's few rows, if they are few and nothing is special about it. Returns the sides that are through. */
+/** Moves a table's few rows, if they are few and nothing is special about it. */
 const moveFew = Effect.fnUntraced(function*(
   { pending, quarantined, table, way }: Work,
   all: ReadonlyArray<SyncedTable>,
@@ -173,7 +182,7 @@ const moveFew = Effect.fnUntraced(function*(
 ) {
   const isSpecial = way !== undefined && (way.allowances === null || way.approved !== null)
   const from = sides.filter((side) => pending[side])
-  if (isSpecial || quarantined.replit || quarantined.external || from.length === 0) return []
+  if (isSpecial || quarantined.replit || quarantined.external || from.length === 0) return noneMoved
   yield* progress.begin(yield* database(from[0]!), table, "upserts")
   return yield* few(table, {
     from,

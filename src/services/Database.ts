@@ -385,13 +385,18 @@ export interface Claim {
   readonly place?: string
   /** False when the snapshot held no key after that: what comes now was not pending when this was claimed. */
   readonly more: boolean
+  /**
+   * Between where it began and where it ended nothing was pending but what it claimed, and what is in quarantine; false also
+   * where that isn't known.
+   */
+  readonly whole: boolean
   /** The rows in the wire form of domain/StagedRow.ts (COPY text). Can be consumed once. */
   readonly stream: Stream.Stream<Uint8Array, SyncError>
   /**
-   * Of these numbers, the newest change of the other side that this side's history holds as applied. What is pending
-   * here was changed after that: so the other side's change is known here, although it may not be acknowledged yet.
+   * Given by number the newest change that is pending on the other side: those that this side's history holds as applied. What
+   * is pending here was changed after that: so the other side's change is known here, although it isn't acknowledged yet.
    */
-  readonly known: (numbers: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, bigint>, SyncError>
+  readonly known: (newest: ReadonlyMap<number, bigint>) => Effect.Effect<ReadonlyMap<number, bigint>, SyncError>
   /**
    * Moves exactly what was read from the queue to history and commits; keys numbered in `kept` stay pending. Changes
    * made meanwhile were not read and stay pending too. Also takes acknowledged keys out of quarantine.
@@ -473,10 +478,10 @@ export const fewRowsMax = 100
 export interface FewRows {
   /**
    * Claims what is pending of a table, rows that are there and rows that are not, as they are in one snapshot; nothing is
-   * held open meanwhile. `none` when nothing is pending, `many` when it is to be claimed by phases: there are more than a
+   * held open meanwhile. `none` when nothing is pending, `Many` when it is to be claimed by phases: there are more than a
    * hundred or large rows, changed keys, rows that bounce, or keys in quarantine; and whenever the database likes.
    */
-  readonly claimFew: (table: SyncedTable) => Effect.Effect<Few | "none" | "many", SyncError>
+  readonly claimFew: (table: SyncedTable) => Effect.Effect<Few | Many | "none", SyncError>
   /**
    * Applies a claim of the other side in one transaction, as `apply` does, but for contested keys: they are not judged, and
    * `kept`. `RowRefused` and `Contended` mean that nothing was applied.
@@ -484,7 +489,15 @@ export interface FewRows {
   readonly applyFew: (table: SyncedTable, few: Few) => Effect.Effect<Applied, SyncError>
 }
 
+/** More than a few rows, or special ones. */
+export interface Many {
+  readonly _tag: "Many"
+  /** How long a row of it is in the wire form, by the first ones; null where none was read. */
+  readonly rowBytes: number | null
+}
+
 export interface Few {
+  readonly _tag: "Few"
   /** Number of keys, at least 1, numbered 1 to `rows`. */
   readonly rows: number
   /** How many of them have no row. */

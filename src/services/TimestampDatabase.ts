@@ -47,7 +47,7 @@ export const make = Effect.fn("TimestampDatabase.make")(function*(
     side: "external",
     ...TimestampCatalog.make(session, stems, ledger, migrations, options.window),
     ...changelog,
-    claimFew: () => Effect.succeed("many"),
+    claimFew: () => Effect.succeed({ _tag: "Many", rowBytes: null }),
     applyFew: (table, few) => changelog.apply(table, asClaim(few), { judge: () => "keep", locks: "wait" }),
     ...TimestampComparison.make(session, stems, ledger),
     ...PgProving.make(session, stems),
@@ -70,6 +70,7 @@ const asClaim = ({ acknowledge, lines, rows }: Few): Claim => ({
   last: [],
   after: [],
   more: false,
+  whole: false,
   stream: Stream.make(lines),
   known: () => Effect.succeed(new Map()),
   acknowledge

@@ -8,7 +8,8 @@ import { type MakePair, type Member, move, setUp, waiting } from "./Pair.ts"
 const claimed = (member: Member, table: SyncedTable) =>
   Effect.flatMap(
     Effect.zipRight(member.database.ask({ tables: [table.name] }), member.database.claimFew(table)),
-    (few): Effect.Effect<Few> => typeof few === "string" ? Effect.dieMessage(few) : Effect.succeed(few)
+    (few): Effect.Effect<Few> =>
+      few !== "none" && few._tag === "Few" ? Effect.succeed(few) : Effect.dieMessage("None or many were pending.")
   )
 
 /** Few rows, claimed, applied and acknowledged. */
@@ -95,9 +96,9 @@ export const few = (makePair: MakePair) => {
     Effect.gen(function*() {
       const { external, perfis, replit } = yield* setUp(makePair)
       for (let n = 0; n < 101; n++) yield* replit.app.insert(perfis.name, { id: `n${n}` })
-      assert.strictEqual(yield* replit.database.claimFew(perfis), "many")
+      assert.propertyVal(yield* replit.database.claimFew(perfis), "_tag", "Many")
       yield* move(replit, external, perfis, "upserts")
       yield* replit.app.changeKey(perfis.name, ["n1"], ["m1"])
-      assert.strictEqual(yield* replit.database.claimFew(perfis), "many")
+      assert.propertyVal(yield* replit.database.claimFew(perfis), "_tag", "Many")
     }))
 }

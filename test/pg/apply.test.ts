@@ -65,6 +65,22 @@ layer(PgPair.layer, { excludeTestServices: true })("what arrives", (it) => {
       yield* assertConverged(sync)
     }))
 
+  it.scoped("a batch that begins with new rows is applied once, whatever comes after them", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced("create table lista (n integer primary key, nota text)")
+      const { replit } = sync
+      yield* replit.query("insert into lista select n * 50, 'old' from generate_series(1, 10) n")
+      yield* sync.cycle
+      yield* replit.query("insert into lista select n, 'new' from generate_series(1, 500) n where n % 50 <> 0")
+      yield* replit.query("update lista set nota = 'changed' where n % 50 = 0")
+      yield* replit.query("delete from lista where n = 500")
+      assert.deepStrictEqual(moved(yield* sync.cycle), {
+        ...nothing,
+        push: { inserted: 490, updated: 9, deleted: 1 }
+      })
+      yield* assertConverged(sync)
+    }))
+
   it.scoped("promise 10: every value arrives as it was written, to the letter", () =>
     Effect.gen(function*() {
       const sync = yield* synced(odd)

@@ -5,7 +5,7 @@
 import { Effect, Stream } from "effect"
 import type { Side } from "../../src/domain/Side.ts"
 import type { SyncError } from "../../src/domain/SyncError.ts"
-import type { Claim, Database, Few } from "../../src/services/Database.ts"
+import type { Claim, Database, Few, Many } from "../../src/services/Database.ts"
 
 /** A call on its way: the verb's name, or `stream` and `acknowledge` of a claim. */
 export interface Call {
@@ -37,8 +37,8 @@ export const make = (database: Database, faults: Faults): Database => {
     claimFew: (table) =>
       Effect.map(
         all.claimFew(table),
-        (few): Few | "none" | "many" =>
-          typeof few === "string"
+        (few): Few | Many | "none" =>
+          few === "none" || few._tag === "Many"
             ? few
             : { ...few, acknowledge: (kept) => faulty("acknowledge", few.acknowledge(kept)) }
       ),

@@ -4,7 +4,7 @@ import * as StagedRow from "../../domain/StagedRow.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import { display } from "../../domain/TableName.ts"
 import type { Braking, Pause } from "../Database.ts"
-import { contestedNumbers, weigh } from "./apply.ts"
+import { contestedBy, weigh } from "./apply.ts"
 import { idOfKey } from "./MemoryTable.ts"
 import { pendingOf, settle } from "./Queue.ts"
 import type { Entry, Store } from "./Store.ts"
@@ -37,8 +37,8 @@ export const make = (store: Store): Braking => ({
   weigh: Effect.fn("MemoryDatabase.weigh")(function*(table, claimed, isOverwrite) {
     const chunks = Chunk.toReadonlyArray(yield* Stream.runCollect(claimed.stream))
     const staged = yield* StagedRow.decodeChunks(table, chunks)
-    const contested = yield* step(store, () => contestedNumbers(tableOf(store, table), table, staged))
-    const known = contested.length === 0 ? new Map<number, bigint>() : yield* claimed.known(contested)
+    const contested = yield* step(store, () => contestedBy(tableOf(store, table), table, staged))
+    const known = contested.size === 0 ? contested : yield* claimed.known(contested)
     return yield* step(
       store,
       () => weigh({ store, state: tableOf(store, table), table, staged, known }, isOverwrite)

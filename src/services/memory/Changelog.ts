@@ -7,7 +7,7 @@ import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
 import { type Renewal, renewed } from "../../domain/Tokens.ts"
 import type { Abandonment, Answer, Changelog, Claim, ClaimRequest, Question, Selected } from "../Database.ts"
-import { apply, contestedNumbers } from "./apply.ts"
+import { apply, contestedBy } from "./apply.ts"
 import { pausesOf } from "./Brake.ts"
 import type { Connection } from "./Lease.ts"
 import * as Lease from "./Lease.ts"
@@ -52,8 +52,8 @@ export const make = (connection: Connection): Changelog => {
           (rows) => ({ table: other, state: tableOf(store, other), rows })
         ))
       yield* options.turn ?? Effect.void
-      const contested = yield* step(store, () => contestedNumbers(tableOf(store, table), table, staged))
-      const known = contested.length === 0 ? new Map<number, bigint>() : yield* claimed.known(contested)
+      const contested = yield* step(store, () => contestedBy(tableOf(store, table), table, staged))
+      const known = contested.size === 0 ? contested : yield* claimed.known(contested)
       return yield* Lease.step(connection, (nowUs) => ({
         bytes,
         ...apply({ store, state: tableOf(store, table), table, staged, seeds, known, options, nowUs })
@@ -182,6 +182,7 @@ interface Read {
   readonly rows: ReadonlyArray<StagedRow.StagedRow>
   readonly entries: ReadonlyArray<ReadonlyArray<Entry>>
   readonly last: Key
+  readonly whole: boolean
 }
 
 const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedTable, request: ClaimRequest) {
@@ -205,19 +206,21 @@ const claim = Effect.fnUntraced(function*(connection: Connection, table: SyncedT
     last: read.last,
     after: read.last,
     more: request._tag === "Next" && read.rows.length === request.rows,
+    whole: read.whole,
     stream: Stream.suspend(() => {
       if (consumed || !open) return Stream.dieMessage("The claim's rows can be read once, while the claim is open.")
       consumed = true
       return Stream.fromChunk(chunksOf(new TextEncoder().encode(lines)))
     }),
-    known: Effect.fn("MemoryDatabase.known")((numbers) =>
+    known: Effect.fn("MemoryDatabase.known")((newest) =>
       step(store, () => {
         const { history } = tableOf(store, table)
-        return new Map(numbers.flatMap((number) => {
+        return new Map([...newest].filter(([number, changeId]) => {
           const id = read.entries[number - 1]![0]!.id
           // A mark says nothing of changes before it: one with a lower number may be committed later.
-          const theirs = history.filter((entry) => entry.id === id && entry.origin !== store.side && !entry.isMark)
-          return theirs.length === 0 ? [] : [[number, newestOf(theirs)] as const]
+          return history.some((entry) =>
+            entry.id === id && entry.changeId === changeId && entry.origin !== store.side && !entry.isMark
+          )
         }))
       })
     ),
@@ -238,7 +241,8 @@ const readClaim = (
   request: ClaimRequest,
   nowUs: bigint
 ): Read | null => {
-  const keys = pendingKeys(state, table.key).filter(({ id }) => state.rows.has(id) === (request.phase === "upserts"))
+  const all = pendingKeys(state, table.key)
+  const keys = all.filter(({ id }) => state.rows.has(id) === (request.phase === "upserts"))
   const claimed: Array<PendingKey> = []
   if (request._tag === "Keys") {
     const wanted = new Set(request.keys.map((key) => idOfKey(state.schema, table.key, key)))
@@ -257,8 +261,24 @@ const readClaim = (
   return {
     rows: claimed.map((pending, index) => toStaged(state, table, pending, index + 1)),
     entries: claimed.map(({ entries }) => entries),
-    last: claimed.at(-1)!.key
+    last: claimed.at(-1)!.key,
+    whole: request._tag === "Next" && request.only === undefined && isWhole(state, table, request, all, claimed)
   }
+}
+
+const isWhole = (
+  { quarantine, schema }: TableState,
+  { key }: SyncedTable,
+  { after, rows }: Extract<ClaimRequest, { readonly _tag: "Next" }>,
+  all: ReadonlyArray<PendingKey>,
+  claimed: ReadonlyArray<PendingKey>
+): boolean => {
+  const compare = compareKeys(schema, key)
+  const last = claimed.length === rows ? claimed.at(-1)!.key : null
+  return all.every((pending) =>
+    claimed.includes(pending) || quarantine.has(pending.id)
+    || (after !== null && compare(pending.key, after) <= 0) || (last !== null && compare(pending.key, last) > 0)
+  )
 }
 
 const isSelected = (state: TableState, { entries, id }: PendingKey, only: Selected | undefined): boolean => {
@@ -349,9 +369,6 @@ export const acknowledge = (
   settle(store, state, settled, nowUs)
   for (const { id } of settled) unblock(state, id, nowUs)
 }
-
-const newestOf = (entries: ReadonlyArray<{ readonly changeId: bigint }>): bigint =>
-  entries.reduce((newest, { changeId }) => changeId > newest ? changeId : newest, 0n)
 
 /** Short, so that readers meet lines that are cut anywhere. */
 const chunksOf = (bytes: Uint8Array): Chunk.Chunk<Uint8Array> =>

@@ -1,7 +1,7 @@
 /** The memory form of few rows: the same queue and the same merge, without a claim that stays open. */
 import { Effect } from "effect"
 import * as StagedRow from "../../domain/StagedRow.ts"
-import { type ApplyOptions, type Few, type FewRows, fewRowsMax } from "../Database.ts"
+import { type ApplyOptions, type Few, type FewRows, fewRowsMax, type Many } from "../Database.ts"
 import { apply } from "./apply.ts"
 import { acknowledge, bouncesMax, toStaged } from "./Changelog.ts"
 import type { Connection } from "./Lease.ts"
@@ -11,7 +11,7 @@ import { step, tableOf } from "./Store.ts"
 
 export const make = (connection: Connection): FewRows => ({
   claimFew: Effect.fn("MemoryDatabase.claimFew")((table) =>
-    step(connection.store, (): Few | "none" | "many" => {
+    step(connection.store, (): Few | Many | "none" => {
       const { store } = connection
       const state = tableOf(store, table)
       const keys = pendingKeys(state, table.key)
@@ -19,12 +19,16 @@ export const make = (connection: Connection): FewRows => ({
       const staged = keys.map((pending, index) => toStaged(state, table, pending, index + 1))
       const isBouncing = keys.some(({ entries }) => (newestEntry(entries)?.bounces ?? 0) >= bouncesMax)
       const isMoved = keys.some(({ entries }) => entries.some(({ was }) => was !== null))
-      if (keys.length > fewRowsMax || state.quarantine.size > 0 || isBouncing || isMoved) return "many"
+      const lines = new TextEncoder().encode(staged.map((row) => StagedRow.encode(row, table.key.length)).join(""))
+      if (keys.length > fewRowsMax || state.quarantine.size > 0 || isBouncing || isMoved) {
+        return { _tag: "Many", rowBytes: lines.length / staged.length }
+      }
       return {
+        _tag: "Few",
         rows: staged.length,
         deletes: staged.filter(({ present }) => !present).length,
         keys: keys.map(({ id }) => id),
-        lines: new TextEncoder().encode(staged.map((row) => StagedRow.encode(row, table.key.length)).join("")),
+        lines,
         acknowledge: Effect.fn("MemoryDatabase.acknowledgeFew")((kept) =>
           Lease.step(connection, (nowUs) => {
             const left = new Set(kept)

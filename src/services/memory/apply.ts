@@ -10,7 +10,7 @@ import type { Applied, ApplyOptions, Contested, Verdict, Weighed } from "../Data
 import { childrenOf } from "./constraints.ts"
 import type { Row, RowId } from "./MemoryTable.ts"
 import { idOfKey, keyOf } from "./MemoryTable.ts"
-import { isMarked, pendingOf, settle, stampOf, unblock, versionStamp } from "./Queue.ts"
+import { isMarked, newestEntry, pendingOf, settle, stampOf, unblock, versionStamp } from "./Queue.ts"
 import { moveOn } from "./Sequences.ts"
 import type { Entry, Store, TableState } from "./Store.ts"
 import { Refused } from "./Store.ts"
@@ -106,14 +106,17 @@ const applyBy = (
   }
 }
 
-/** Numbers of the rows whose keys are pending here too. */
-export const contestedNumbers = (
+/** The newest pending change here of each row that has one, by the row's number. */
+export const contestedBy = (
   state: TableState,
   table: SyncedTable,
   staged: ReadonlyArray<StagedRow>
-): ReadonlyArray<number> =>
-  staged.map((row) => toMerge(state, table, row)).filter(({ entries }) => entries.length > 0).map(({ number }) =>
-    number
+): ReadonlyMap<number, bigint> =>
+  new Map(
+    staged.map((row) => toMerge(state, table, row)).flatMap(({ entries, number }) => {
+      const newest = newestEntry(entries)
+      return newest === null ? [] : [[number, newest.changeId] as const]
+    })
   )
 
 /** What applying these rows would take away. */

@@ -4,7 +4,7 @@ import * as Pg from "pg"
 import type { Side } from "../../domain/Side.ts"
 import type { Key, SyncedTable } from "../../domain/SyncedTable.ts"
 import type { Braking, Claim, Contested, Glance, Held, Pause, Weighed } from "../Database.ts"
-import { contestedOf, ownStage } from "./applyClaim.ts"
+import { contestedOf, knownOf, ownStage } from "./applyClaim.ts"
 import { columnsOf } from "./PgJournal.ts"
 import type { PgSession, Row, Transaction } from "./PgSession.ts"
 import type { Stems } from "./Stems.ts"
@@ -108,8 +108,7 @@ export const countRows = (
 export const weighStaged = Effect.fnUntraced(
   function*(tx: Transaction, sql: TableSql, claim: Claim, isOverwrite: (contested: Contested) => boolean) {
     const found = (yield* tx.script([sql.judge]))[0]!.rows
-    const open = found.filter(({ applied, equal }) => applied !== "t" && equal !== "t").map(({ n }) => Number(n))
-    const known = open.length === 0 ? new Map<number, bigint>() : yield* claim.known(open)
+    const known = yield* knownOf(found, claim)
     const numbers = found.map((row) => contestedOf(row, known.get(Number(row.n)))).filter(isOverwrite)
       .map(({ number }) => number)
     const overwrites = numbers.length === 0 ? [] : yield* tx.query(sql.stagedKeys, [numbers])

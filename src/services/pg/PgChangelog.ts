@@ -243,12 +243,13 @@ export const bouncing =
   "bounces: this row keeps travelling between the two sides without a write of the app: a trigger on each side seems "
   + "to undo what the other one does. Change one of the triggers, then run `quarantine retry`."
 
-type Onward = Pick<Claim, "after" | "more" | "place">
+type Onward = Pick<Claim, "after" | "more" | "place" | "whole">
 type Next = Extract<ClaimRequest, { readonly _tag: "Next" }>
 
 /** Looks for keys of the phase; each time it is run, at those that come after, and at more of them at once. */
 const lookByKey = (tx: Transaction, sql: TableSql, request: Next, mayHaveQuarantine: boolean) => {
   let { after, rows: look } = request
+  let whole = request.only === undefined
   return Effect.gen(function*() {
     const text = sql.claimNext(request.phase, after !== null, mayHaveQuarantine, request.only)
     const found = (yield* tx.query(text, [look, request.rows, ...(after ?? [])]))[0]!
@@ -257,7 +258,8 @@ const lookByKey = (tx: Transaction, sql: TableSql, request: Next, mayHaveQuarant
     // The last key claimed where that many were wanted, else the last one looked at.
     if (looked > 0) after = JSON.parse(String(rows === request.rows ? found.last : found.seen))
     look = Math.min(look * 4, lookedMax)
-    return { found, rest: { after, more } satisfies Onward as Onward }
+    whole = whole && rows === looked
+    return { found, rest: { after, more, whole } satisfies Onward as Onward }
   })
 }
 
@@ -269,18 +271,20 @@ const lookByKey = (tx: Transaction, sql: TableSql, request: Next, mayHaveQuarant
 const lookAsLogged = (tx: Transaction, sql: TableSql, request: Next, mayHaveQuarantine: boolean) => {
   let place = request.place ?? "(0,0)"
   let pages = Math.ceil(request.rows / entriesAPage)
+  let whole = true
   return Effect.gen(function*() {
     const text = sql.claimLogged(request.phase, request.after !== null, mayHaveQuarantine)
     const end = Number(/\d+/.exec(place)![0]) + pages
     const values = [request.rows, place, `(${end},65535)`, ...(request.after ?? [])]
     const found = (yield* tx.query(text, values))[0]!
     const isFull = Number(found.looked) === request.rows
+    whole = whole && found.rows === found.looked
     place = isFull ? String(found.at) : `(${end},65535)`
     // Pages whose entries are gone.
     if (!isFull) pages = Math.min(pages * 4, pagesMax)
     return {
       found,
-      rest: { after: request.after, place, more: isFull || end < Number(found.pages) } satisfies Onward as Onward
+      rest: { after: request.after, place, more: isFull || end < Number(found.pages), whole } satisfies Onward as Onward
     }
   })
 }
@@ -301,7 +305,7 @@ export const claimOf = (
   sql: TableSql,
   phase: Phase,
   found: Row,
-  { after, more, place }: Onward = { after: null, more: false },
+  { after, more, place, whole }: Onward = { after: null, more: false, whole: false },
   acknowledge: Effect.Effect<void, SyncError> = tx.commit(sql.acknowledge)
 ): Claim => {
   const last: Key = JSON.parse(String(found.last))
@@ -312,10 +316,11 @@ export const claimOf = (
     after: place === undefined ? after ?? last : after,
     ...(place === undefined ? {} : { place }),
     more,
+    whole,
     stream: tx.copyTo(sql.copyClaim(phase)),
-    known: (numbers) =>
+    known: (newest) =>
       Effect.map(
-        tx.query(sql.known, [numbers]),
+        tx.query(sql.known, [[...newest.keys()], [...newest.values()].map(String)]),
         (rows) => new Map(rows.map((row) => [Number(row.n), BigInt(String(row.newest))]))
       ),
     acknowledge: (kept) =>

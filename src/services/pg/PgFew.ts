@@ -10,7 +10,7 @@ import type { SyncedTable } from "../../domain/SyncedTable.ts"
 import type { SyncError } from "../../domain/SyncError.ts"
 import { Contended } from "../../domain/SyncError.ts"
 import { display } from "../../domain/TableName.ts"
-import { type Applied, type Few, type FewRows, fewRowsMax } from "../Database.ts"
+import { type Applied, type Few, type FewRows, fewRowsMax, type Many } from "../Database.ts"
 import { ownStage } from "./applyClaim.ts"
 import type { Step, StepResult } from "./Flight.ts"
 import { byIndex } from "./PgChangelog.ts"
@@ -23,7 +23,7 @@ import { bouncesMax, type TableSql } from "./TableSql.ts"
 export const make = (session: PgSession, stems: Stems): FewRows => ({
   claimFew: (table) =>
     Effect.gen(function*() {
-      if (yield* stems.mayHaveQuarantine(table)) return "many"
+      if (yield* stems.mayHaveQuarantine(table)) return many(null)
       const sql = yield* stems.sqlOf(table)
       // Without BEGIN all of it is one transaction, which ends with the answer.
       const steps = [
@@ -34,10 +34,12 @@ export const make = (session: PgSession, stems: Stems): FewRows => ({
       const flown = yield* session.flight(() => ({ steps }), { table: table.name, fenced: "never" })
       if (flown._tag === "Refused") return yield* flown.error
       const [, copied, there] = flown.results as [StepResult, StepResult, StepResult]
-      if (copied.lines.length === 0) return there.rows[0]?.[0] === "t" ? "many" : "none"
+      if (copied.lines.length === 0) return there.rows[0]?.[0] === "t" ? many(null) : "none"
       const read = copied.lines.map(readLine)
       const { bounces, moves, rows } = read[0]!
-      if (rows > fewRowsMax || moves > 0 || bounces >= bouncesMax) return "many"
+      if (rows > fewRowsMax || moves > 0 || bounces >= bouncesMax) {
+        return many(read.reduce((sum, { line }) => sum + line.length, 0) / read.length)
+      }
       return fewOf(session, table, sql, read)
     }),
 
@@ -184,7 +186,10 @@ const readLine = (bytes: Uint8Array): Read => {
   }
 }
 
+const many = (rowBytes: number | null): Many => ({ _tag: "Many", rowBytes })
+
 const fewOf = (session: PgSession, table: SyncedTable, sql: TableSql, read: ReadonlyArray<Read>): Few => ({
+  _tag: "Few",
   rows: read.length,
   deletes: read.filter(({ isThere }) => !isThere).length,
   keys: sql.hasInexactKey ? null : read.map(({ key }) => key),

@@ -469,13 +469,13 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       from (select c.* from pg_temp.vaivem_claim c order by c.n) c
       ${phase === "upserts" ? `join ${t} t on t.ctid = c.place and ${tIs("c")}` : ""}) to stdout`,
     /**
-     * $1 numbers; the newest change of the other side that was applied here. A mark says nothing of changes before it: it takes
-     * no row lock, so one with a lower number may be committed later.
+     * $1 numbers, $2 the newest change of each on the other side: those that were applied here. A mark says nothing of changes
+     * before it: it takes no row lock, so one with a lower number may be committed later.
      */
-    known: `select c.n, max(h.source_change_id)::text as newest
-      from pg_temp.vaivem_claim c join ${history} h on ${same("h", "c")} and h.source_change_id is not null
-        and h.changed_at <> '-infinity'
-      where c.n = any ($1::int[]) group by c.n`,
+    known: `select c.n, u.newest::text as newest
+      from unnest($1::int[], $2::bigint[]) as u (n, newest) join pg_temp.vaivem_claim c on c.n = u.n
+      where exists (select from ${history} h
+        where h.source_change_id = u.newest and ${same("h", "c")} and h.changed_at <> '-infinity')`,
     /** $1 numbers that stay pending. */
     keepClaimed: "delete from pg_temp.vaivem_claim c where c.n = any ($1::int[])",
     acknowledge: [
@@ -522,9 +522,18 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
         set_config('vaivem.locks', ${anyPending}::text, true) as locks,
         count(*) filter (where s.present) as present, count(*) as rows
       from pg_temp.vaivem_stage s`,
+    /**
+     * Of a batch whose first rows aren't there it is assumed that none is, as long as nothing is pending here: counting took 1.2 to
+     * 5 µs a row, for the planner reads all of the table's keys for a batch as large as a tenth of it.
+     */
+    assume: `select set_config('vaivem.all_new', (current_setting('vaivem.locks') = 'false' and not exists (
+      select from (select s.* from pg_temp.vaivem_stage s where s.present limit ${sampled}) s
+      where exists (select from ${t} t where ${tIs("s")})))::text, true)`,
+    assumeNothing: "select set_config('vaivem.all_new', 'false', true)",
     /** How many of the rows that are to be there are there already: most batches only insert, or only update. */
-    there: `select count(*) as there from pg_temp.vaivem_stage s
-      where s.present and exists (select from ${t} t where ${tIs("s")})`,
+    there: `select case when current_setting('vaivem.all_new', true) = 'true' then 0 else (
+      select count(*) from pg_temp.vaivem_stage s where s.present and exists (select from ${t} t where ${tIs("s")})
+    ) end as there, current_setting('vaivem.all_new', true) as assumed`,
     /** Locks in key order, so that two of us, or an app that does the same, can't deadlock. */
     lockWaiting: lockWaiting("k"),
     /** The same for the old rows of changed keys: `move` rewrites them. */
@@ -983,6 +992,9 @@ export interface UniqueIndex {
   readonly predicate: string | null
   readonly nullsEqual: boolean
 }
+
+/** Rows that speak for a whole batch: of one in which a tenth is there, they find one in 9 of 10 cases. */
+const sampled = 20
 
 /** A key that travelled this often without an app's write is held. */
 export const bouncesMax = 3

@@ -61,10 +61,15 @@ export const applyClaim = (
     const { beforeTriggers, rules } = table.shapes[session.side]
     const guarded = beforeTriggers.length + rules.length > 0
     const counted = guarded || queue.isElsewhere
-    const merged = yield* mergeAnyhow(tx, sql, claim, { counted, contested: kept.contested, seeds, rows: kept.rows })
-      .pipe(
-        Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
-      )
+    const facts = { counted, contested: kept.contested, seeds, rows: kept.rows }
+    const merged = yield* mergeAnyhow(tx, sql, claim, facts).pipe(
+      Effect.catchIf((error) => kept.assumed && isKeyRace(error), () =>
+        Effect.gen(function*() {
+          const there = (yield* tx.script([undoMerge, sql.assumeNothing, sql.there]))[2]!
+          return yield* mergeAnyhow(tx, sql, claim, { ...facts, rows: { ...facts.rows, there: thereOf(there) } })
+        })),
+      Effect.catchTag("RowRefused", (error) => explainRefusal(tx, sql, table, error))
+    )
     // What was written is not what was locked and judged: somebody else wrote meanwhile, or a trigger had it otherwise.
     const wasRaced = merged.raced || (queue.isElsewhere && !guarded && merged.miscounted)
     if (wasRaced) return yield* raced(session, table)
@@ -93,6 +98,8 @@ const holdingLocks = "select set_config('idle_in_transaction_session_timeout', '
 
 interface Judged {
   readonly rows: StagedRows
+  /** That none is there was not counted: one that is makes the merge fail as a race for its key does. */
+  readonly assumed: boolean
   readonly contested: boolean
   readonly overwritten: number
   readonly numbers: ReadonlyArray<number>
@@ -124,16 +131,20 @@ const judge = Effect.fn("judge")(
     ]
     const before = queue.isElsewhere ? yield* tx.script(locks) : []
     if (queue.isElsewhere) yield* queue.look(tx)
-    const look = [...(queue.isElsewhere ? [] : locks), sql.there, sql.judge, ...(skip ? [sql.locked] : [])]
+    const look = [
+      ...(queue.isElsewhere ? [] : locks),
+      queue.isElsewhere || moves || skip || claim.rows < assumedFrom ? sql.assumeNothing : sql.assume,
+      sql.there,
+      sql.judge,
+      ...(skip ? [sql.locked] : [])
+    ]
     const results = [...before, ...(yield* tx.script(look))]
     const facts = results[0]!.rows[0]!
     const [there, found, locked] = results.slice(skip ? -3 : -2) as [StatementResult, StatementResult, StatementResult?]
     const isLocked = queue.isElsewhere || skip || facts["locks"] === "true"
     if (found.rows.length > 0 && !isLocked) return null
     const lockedNumbers = locked?.rows.map((row) => Number(row.n)) ?? []
-    // The source is asked about those that are neither equal nor applied; most batches have none.
-    const open = found.rows.filter(({ applied, equal }) => applied !== "t" && equal !== "t").map(({ n }) => Number(n))
-    const known = open.length === 0 ? new Map<number, bigint>() : yield* claim.known(open)
+    const known = yield* knownOf(found.rows, claim)
     const verdicts = found.rows.map((row): readonly [number, Verdict] => {
       const contested = contestedOf(row, known.get(Number(row.n)))
       return [contested.number, options.judge(contested)]
@@ -144,9 +155,10 @@ const judge = Effect.fn("judge")(
     return {
       rows: {
         present: Number(facts["present"]),
-        there: skip ? null : Number(there.rows[0]!["there"]),
+        there: skip ? null : thereOf(there),
         absent: Number(facts["rows"]) - Number(facts["present"])
       },
+      assumed: there.rows[0]!["assumed"] === "true",
       contested: verdicts.length > 0,
       overwritten: verdicts.filter(([, verdict]) => verdict === "overwrite").length,
       numbers: [...lockedNumbers, ...verdicts.flatMap(([number, verdict]) => verdict === "keep" ? [number] : [])],
@@ -154,6 +166,22 @@ const judge = Effect.fn("judge")(
     } satisfies Judged
   }
 )
+
+const thereOf = ({ rows }: StatementResult): number => Number(rows[0]!["there"])
+
+const isKeyRace = (error: SyncError): boolean => error._tag === "Contended" && error.reason === "key-race"
+
+/** In fewer rows than these it is counted how many are there. */
+const assumedFrom = 200
+
+/** Of rows of `TableSql.judge`, the target's newest changes that the source knows. */
+export const knownOf = (rows: ReadonlyArray<Row>, claim: Claim): ReturnType<Claim["known"]> => {
+  // Most batches have none that is neither equal nor applied.
+  const open = rows.filter(({ applied, equal }) => applied !== "t" && equal !== "t")
+  return open.length === 0
+    ? Effect.succeed(new Map())
+    : claim.known(new Map(open.map(({ n, newest }) => [Number(n), BigInt(String(newest))])))
+}
 
 /** A row of `TableSql.judge`. */
 export const contestedOf = (row: Row, known: bigint | undefined): Contested => ({

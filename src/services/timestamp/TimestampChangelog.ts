@@ -212,7 +212,7 @@ const claimNext = Effect.fnUntraced(function*(
     yield* Mount.fill(tx, sql, next.entries)
     const found = (yield* tx.query(sql.claimNext(request.phase, false, false, request.only), [look, look]))[0]!
     const rows = Number(found.rows)
-    const rest = { after: next.last, more: next.looked === look }
+    const rest = { after: next.last, more: next.looked === look, whole: false }
     if (rows > request.rows) {
       // Looked too far: closer to where they begin.
       look = Math.max(request.rows, Math.ceil(look / 4))
@@ -256,7 +256,7 @@ const claimedOf = (
   table: SyncedTable,
   phase: Phase,
   found: Row,
-  rest?: { readonly after: Claim["after"]; readonly more: boolean }
+  rest?: Pick<Claim, "after" | "more" | "whole">
 ): Claim =>
   claimOf(
     tx,
