@@ -108,6 +108,28 @@ layer(PgPair.layer, { excludeTestServices: true })("distance", (it) => {
       yield* assertConverged(sync)
     }), 60_000)
 
+  it.scoped("20,000 rows go in one batch, with few round trips more than 500 have", () =>
+    Effect.gen(function*() {
+      const sync = yield* synced(perfis)
+      const far = yield* farAway(sync, { latency: latencyMs })
+      yield* far.cycle
+      /** One after the other; what a busy machine sends late passes for a step of its own, so the best of three counts. */
+      const measure = Effect.fnUntraced(function*(rows: number, first: number) {
+        let best = Infinity
+        for (let n = 0; n < 3; n++) {
+          yield* sync.replit.query(insert(first + n * rows, first + (n + 1) * rows - 1))
+          const { counts, report } = yield* trips(far)
+          assert.strictEqual(report.push.inserted, rows)
+          best = Math.min(best, counts[2])
+        }
+        return best
+      })
+      assert.isAtMost(yield* measure(500, 1), 15)
+      // COPY fills the network's window a few times.
+      assert.isAtMost(yield* measure(20_000, 10_001), 20)
+      yield* assertEqual(sync)
+    }), 60_000)
+
   it.scoped(
     "connecting takes a round trip for the start and two for the password, and no more",
     () =>
