@@ -61,7 +61,9 @@ export const View = Schema.Struct({
     /** When the newest of `/api/cycles` ended: what is shown may have passed over it. */
     newsMs: Count,
     failures: Schema.Number,
-    error: Schema.NullOr(Schema.String)
+    error: Schema.NullOr(Schema.String),
+    /** Trying again by itself doesn't mend the error. */
+    needsPerson: Schema.Boolean
   }),
   schedule: Schema.Struct({
     kind: Schema.Literal("spaced", "eco"),
@@ -120,7 +122,8 @@ export const viewOf = (known: Known): View => {
       last: last === null ? null : { endedMs: last.endedMs, durationMs: last.durationMs, outcome: last.outcome },
       newsMs: recent.at(-1)?.endedMs ?? null,
       failures,
-      error: error?.message ?? null
+      error: error?.message ?? null,
+      needsPerson: error?.needsPerson ?? false
     },
     schedule: {
       kind: config.schedule,

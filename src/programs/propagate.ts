@@ -392,9 +392,8 @@ const tooSlow = ({ table, to }: Route) =>
   })
 
 /**
- * A batch's rows should be locked on the target for no longer than about a second (promise 9): in proportion to how long they were
- * in the last one, at most eight times as many. What comes before and after that, over a network some ten round trips, may
- * take four. By all that a batch takes, at 40 ms each way they never grew beyond 500 rows: 20,000 took 6.6 s longer than
+ * A batch's rows should be locked on the target for no longer than about a second (promise 9): in proportion to how long they
+ * were in the last one, at most eight times as many. All of it, over a network some ten round trips more, may take four. By all that a batch takes, at 40 ms each way they never grew beyond 500 rows: 20,000 took 6.6 s longer than
  * 20 do. Wide rows bound it by bytes.
  */
 const nextRows = ({ applied: { bytes }, lockedMs, rows, tookMs }: Extract<BatchResult, { readonly _tag: "Moved" }>) => {

@@ -14,6 +14,7 @@ import { parseArgs } from "node:util"
 import { BenchError } from "./BenchError.ts"
 import * as BenchPair from "./BenchPair.ts"
 import { capturing } from "./capturing.ts"
+import { distancing } from "./distancing.ts"
 import { idling } from "./idling.ts"
 import { lagging } from "./lagging.ts"
 import { holding, remembering } from "./lasting.ts"
@@ -58,6 +59,7 @@ const measure = Effect.fn("measure")(function*(main: string, quick: boolean, onl
       const few = yield* moving(servers, main, rows, rounds)
       return quick ? few.figures : [...few.figures, ...(yield* movingMany(servers, main, 10 * rows, { ...few, rows }))]
     }),
+    distancing: distancing(servers, main, rounds),
     idling: idling(servers, main, quick ? 3 : 5),
     capturing: capturing(servers, main, { rounds, seconds: quick ? 2 : 5, bulkRows: quick ? 50_000 : 200_000 }),
     verifying: verifying(servers, main, quick ? 100_000 : 1_000_000, rounds),

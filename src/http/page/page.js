@@ -194,7 +194,7 @@ const showWaiting = ({ tables }) => {
     }))
   }
   for (const [index, { table, waits }] of waiting.entries()) {
-    const why = table === null ? text.allPausedWhy : waits.why === "by-hand" ? text.pausedWhy(table) : waits.problem
+    const why = table === null ? text.allPausedWhy : text.why[waits.why](table, waits.problem)
     write(list.children[index].firstChild, why)
   }
 }
@@ -227,7 +227,8 @@ const show = () => {
   const [sign, words, kind] = isLost ? ["✕", text.lost(at(view.nowMs)), "bad"] : headline()
   write(byId("headline"), `${sign} ${words}`)
   byId("headline").className = kind
-  write(byId("detail"), isLost ? "" : view.cycle.error ?? "")
+  const { error, needsPerson } = view.cycle
+  write(byId("detail"), isLost || error === null ? "" : `${needsPerson ? text.needsPerson : text.triesAgain} ${error}`)
   showCycle(view)
   showDatabases(view)
   showWaiting(view)

@@ -93,8 +93,15 @@ const en = {
   resumeAll: "Resume everything",
   allPaused: "everything is paused",
   allPausedWhy: "All tables are paused: their changes wait, and nothing is synced until you resume.",
-  pausedWhy: (/** @type {string} */ table) =>
-    `${table} is paused: its changes wait, and nothing of it is synced until you resume it.`,
+  /** The service's own sentences are in English. */
+  why: {
+    "held": (/** @type {string} */ _table, /** @type {string} */ problem) => problem,
+    "paused": (/** @type {string} */ _table, /** @type {string} */ problem) => problem,
+    "by-hand": (/** @type {string} */ table) =>
+      `${table} is paused: its changes wait, and nothing of it is synced until you resume it.`
+  },
+  needsPerson: "Only a person can mend this:",
+  triesAgain: "The service goes on trying:",
   "by-hand": (/** @type {string} */ table) => `${table} is paused by hand`,
   inbox: "Conflicts",
   look: "Look at them",
@@ -249,8 +256,16 @@ const pt = {
   resumeAll: "Retomar tudo",
   allPaused: "tudo está pausado",
   allPausedWhy: "Todas as tabelas estão pausadas: as alterações esperam, e nada é sincronizado até você retomar.",
-  pausedWhy: (table) =>
-    `${table} está pausada: as alterações dela esperam, e nada dela é sincronizado até você a retomar.`,
+  why: {
+    "held": (table, problem) =>
+      `${table} está retida pelo freio: nada dela é sincronizado até você aprovar ou rejeitar o que espera. Em inglês: ${problem}`,
+    "paused": (table, problem) =>
+      `${table} não pode ser sincronizada como está; as outras continuam. O que mudar, em inglês: ${problem}`,
+    "by-hand": (table) =>
+      `${table} está pausada: as alterações dela esperam, e nada dela é sincronizado até você a retomar.`
+  },
+  needsPerson: "Só uma pessoa resolve isto. A mensagem, em inglês:",
+  triesAgain: "O serviço continua tentando. A mensagem, em inglês:",
   "by-hand": (table) => `${table} foi pausada por alguém`,
   inbox: "Conflitos",
   look: "Ver",

@@ -523,8 +523,8 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
         count(*) filter (where s.present) as present, count(*) as rows
       from pg_temp.vaivem_stage s`,
     /**
-     * Of a batch whose first rows aren't there it is assumed that none is, as long as nothing is pending here: counting took 1.2 to
-     * 5 µs a row, for the planner reads all of the table's keys for a batch as large as a tenth of it.
+     * Of a batch whose first rows aren't there it is assumed that none is, as long as nothing is pending here: counting took 1.2
+     * to 5 µs a row, for the planner reads all of the table's keys for a batch as large as a tenth of it.
      */
     assume: `select set_config('vaivem.all_new', (current_setting('vaivem.locks') = 'false' and not exists (
       select from (select s.* from pg_temp.vaivem_stage s where s.present limit ${sampled}) s
