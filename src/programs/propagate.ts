@@ -393,8 +393,9 @@ const tooSlow = ({ table, to }: Route) =>
 
 /**
  * A batch's rows should be locked on the target for no longer than about a second (promise 9): in proportion to how long they
- * were in the last one, at most eight times as many. All of it, over a network some ten round trips more, may take four. By all that a batch takes, at 40 ms each way they never grew beyond 500 rows: 20,000 took 6.6 s longer than
- * 20 do. Wide rows bound it by bytes.
+ * were in the last one, at most eight times as many. All of it, over a network some ten round trips more, may take four. While
+ * batches grew by all that they took, they stayed at 500 rows at 40 ms each way: 20,000 rows took 6.6 s longer than 20 do.
+ * Wide rows bound it by bytes.
  */
 const nextRows = ({ applied: { bytes }, lockedMs, rows, tookMs }: Extract<BatchResult, { readonly _tag: "Moved" }>) => {
   const byTime = Math.ceil(rows * Math.min(8, lockedMax / Math.max(1, lockedMs), batchMax / Math.max(1, tookMs)))
