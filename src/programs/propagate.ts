@@ -420,7 +420,7 @@ const isUniqueViolation = ({ sqlState }: RowRefused): boolean => sqlState === "2
 const batchRowsStart = 500
 /** Locked for a third of a second at 15 µs a row. */
 const plainRowsStart = 20_000
-const bytesStart = 8_000_000
+const bytesStart = 16_000_000
 const batchBytes = 32_000_000
 const lockedMax = 1_000
 const batchMax = 4_000

@@ -1,6 +1,6 @@
 /** What was measured, as a table for people, and which figures fall short. */
 import { textTable } from "../../src/domain/TextTable.ts"
-import { type Figure, reachText, shortfall, valueText } from "./Figure.ts"
+import { type Figure, reachText, setback, shortfall, valueText } from "./Figure.ts"
 
 export interface Report {
   readonly machine: {
@@ -14,9 +14,11 @@ export interface Report {
   readonly sections: ReadonlyArray<{ readonly name: string; readonly figures: ReadonlyArray<Figure> }>
 }
 
-/** Figures that fall short of their reach by more than that part of it. */
-export const missed = ({ sections }: Report, tolerance: number): ReadonlyArray<Figure> =>
-  sections.flatMap(({ figures }) => figures).filter(({ judged }) => judged !== null && shortfall(judged) > tolerance)
+/** Figures that fall short of their reach; in a quick run, by more than 20 %, and of where they stood if that is less. */
+export const missed = ({ sections }: Report, quick: boolean): ReadonlyArray<Figure> =>
+  sections.flatMap(({ figures }) => figures).filter(({ judged }) =>
+    judged !== null && (quick ? setback(judged) > 0.2 : shortfall(judged) > 0)
+  )
 
 export const reportText = ({ machine, rounds, rowBytes, sections }: Report): string =>
   [
@@ -41,5 +43,9 @@ export const reportText = ({ machine, rounds, rowBytes, sections }: Report): str
 /** A line for each figure; empty when there is none. */
 export const missedText = (figures: ReadonlyArray<Figure>): string =>
   figures.flatMap(({ judged, what }) =>
-    judged === null ? [] : [`Missed: ${what}: ${valueText(judged)} where ${reachText(judged)} is the reach.`]
+    judged === null ? [] : [
+      `Missed: ${what}: ${valueText(judged)} where ${reachText(judged)} is the reach${
+        judged.stood === undefined ? "" : `, and it stood at ${judged.stood}`
+      }.`
+    ]
   ).join("\n")

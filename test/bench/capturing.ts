@@ -44,21 +44,21 @@ export const capturing = Effect.fn("capturing")(function*(
         return (yield* Clock.currentTimeMillis) - startedMs
       }))
     const rate = (perSecond: number) => `${count(Math.round(perSecond))}/s`
-    const line = (what: string, found: Compared | null, atLeast: number): Figure => ({
+    const line = (what: string, found: Compared | null, atLeast: number, stood: number): Figure => ({
       what,
       measured: found === null ? "not measured" : rate(found.captured),
       beside: found === null ? "needs pgbench" : `without capture: ${rate(found.bare)}`,
-      judged: found === null ? null : { value: found.ratio, reach: { atLeast } }
+      judged: found === null ? null : { value: found.ratio, reach: { atLeast }, stood }
     })
     const hasPgbench = Number.isFinite(durable.ratio)
     return [
-      line("updates of one row, two clients", hasPgbench ? durable : null, 0.9),
-      line("the same, synchronous_commit off", hasPgbench ? quick : null, 0.7),
+      line("updates of one row, two clients", hasPgbench ? durable : null, 0.9, 0.63),
+      line("the same, synchronous_commit off", hasPgbench ? quick : null, 0.7, 0.43),
       {
         what: `one update of ${count(options.bulkRows)} rows`,
         measured: duration(bulk.captured),
         beside: `without capture: ${duration(bulk.bare)}`,
-        judged: { value: bulk.ratio, reach: { atMost: 1.5 } }
+        judged: { value: bulk.ratio, reach: { atMost: 1.5 }, stood: 1.74 }
       }
     ] satisfies ReadonlyArray<Figure>
   }))

@@ -41,7 +41,7 @@ export const living = Effect.fn("living")(function*(servers: Servers, main: stri
         what: `live: from commit to visible, ${writing}, median`,
         measured: `${measured.medianMs.toFixed(1)} ms`,
         beside: `a plain relay: ${relay.medianMs.toFixed(1)} ms; ${measured.writes} writes, none lost`,
-        judged: { value: measured.medianMs, reach: { atMost: 10 } }
+        judged: { value: measured.medianMs, reach: { atMost: 10 }, stood: 11.6 }
       },
       {
         what: "live: the same for 99 %",
