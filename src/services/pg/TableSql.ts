@@ -252,24 +252,21 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
           (max(p.change_id * 256 + p.bounces) & 255)::smallint as bounces,
           case when count(*) = 1 then min(p.ctid) end as entry, ${lastWas}`
   /**
-   * Claims those that are meant of the keys that were looked at, and says where to go on. Rows of the table and single entries
+   * Looks at no more than so many keys of the queue, whatever their phase and whether they are selected, so that no statement
+   * of a claim grows with the queue; claims those that are meant, and says where to go on. Rows of the table and single entries
    * are noted by their places, which are theirs as long as the claim's snapshot: finding them again by their keys took half as
    * long again, and with an index in an order of its own several times as long.
    */
-  const claimOf = ({ also = "", from: looked, only, order, phase, rows = "", selected }: {
-    readonly phase: Phase
-    /** Keys that are looked at, as x. */
-    readonly from: string
-    readonly order: string
-    readonly selected: string
-    readonly rows?: string
-    readonly only?: Selected | undefined
-    /** More of the answer. */
-    readonly also?: string
-  }) => `
+  const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string, only?: Selected) => `
     with ${only?.vanished !== undefined ? `moved as materialized (${moved}), ` : ""}looked as materialized (
-      select x.*, t.ctid as place, row_number() over (order by ${order}) as position
-      from (select x.*, ${selected} as selected from (${looked}) x) x
+      select x.*, t.ctid as place, row_number() over (order by ${ks("x")}) as position
+      from (select x.*, ${isSelected(only)} as selected from (
+        select ${ks("p")}, ${only?.changed === true ? "bool_or(p.operation <> 'MARK') as changed," : ""} ${ofKey}
+        from ${pending} p ${from}
+        where ${where}
+        group by ${ks("p")}
+        order by ${ks("p")}
+        ${looked}) x) x
       left join ${t} t on x.selected and ${tIs("x")}
     ), claimed as (
       insert into pg_temp.vaivem_claim (n, ${claimColumns})
@@ -284,28 +281,10 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
       order by x.position ${rows}
       returning n, bounces, was1, ${ks("vaivem_claim")}
     ), l as (select count(*) as looked, max(position) as position from looked)
-    select c.*, l.looked, ${also}
+    select c.*, l.looked,
       to_jsonb((select ${keyTexts("o")} from claimed o order by o.n desc limit 1))::text as last,
       to_jsonb((select ${keyTexts("o")} from looked o where o.position = l.position))::text as seen
     from l, (select count(*) as rows, count(was1) as moves, max(bounces) as bounces from claimed) c`
-  /**
-   * Looks at no more than so many keys of the queue, whatever their phase and whether they are selected, so that no statement
-   * of a claim grows with the queue.
-   */
-  const claimInto = (from: string, where: string, phase: Phase, looked: string, rows: string, only?: Selected) =>
-    claimOf({
-      phase,
-      only,
-      rows,
-      order: ks("x"),
-      selected: isSelected(only),
-      from: `select ${ks("p")}, ${only?.changed === true ? "bool_or(p.operation <> 'MARK') as changed," : ""} ${ofKey}
-        from ${pending} p ${from}
-        where ${where}
-        group by ${ks("p")}
-        order by ${ks("p")}
-        ${looked}`
-    })
 
   /** Keys beyond that of $3…; as one comparison of rows where the operators allow it, for the index starts there then. */
   const afterKey = (alias: string, from: number) =>
@@ -421,23 +400,39 @@ export const make = (table: SyncedTable, side: Side, stem: string, places: Place
      * which, then the key whose predecessors are through, if any. A key is taken with its first entry, so one that was claimed
      * and is not acknowledged yet is not taken once more.
      */
-    claimLogged: (phase: Phase, after: boolean, quarantine: boolean) =>
-      claimOf({
-        phase,
-        order: "x.at",
-        from: `select ${ks("e")}, e.at, e.change_id = a.first as is_first, a.* from (
-          select p.ctid as at, p.change_id, ${ks("p")} from ${pending} p
-          where p.ctid > $2::text::tid and p.ctid <= $3::text::tid order by p.ctid limit $1::bigint) e
+    claimLogged: (phase: Phase, after: boolean, quarantine: boolean) => {
+      const wanted = [
+        `t.ctid is ${phase === "upserts" ? "not null" : "null"}`,
+        ...(after ? [afterKey("e", 4)] : []),
+        ...(quarantine ? [notQuarantined("e")] : [])
+      ].join(" and ")
+      // Of what is of the other phase nothing is looked up but whether its row is there: OFFSET 0 has the planner do that first.
+      return `
+    with entries as materialized (
+      select p.ctid as at, p.change_id, ${ks("p")} from ${pending} p
+      where p.ctid > $2::text::tid and p.ctid <= $3::text::tid order by p.ctid limit $1::bigint
+    ), claimed as (
+      insert into pg_temp.vaivem_claim (n, ${claimColumns})
+      select row_number() over (order by x.at), ${ks("x")}, x.change_id, x.changed_at, x.bounces, x.entry, x.place, ${
+        numbers.map(travellingWas).join(", ")
+      }
+      from (
+        select e.at, e.change_id as own, e.place, ${ks("e")}, a.* from (
+          select e.*, t.ctid as place from entries e left join ${t} t on ${tIs("e")}
+          where ${wanted} offset 0) e
         cross join lateral (
-          select min(p.change_id) as first, ${ofKey} from ${pending} p where ${same("p", "e")}) a`,
-        selected: [
-          "x.is_first",
-          ...(after ? [afterKey("x", 4)] : []),
-          ...(quarantine ? [notQuarantined("x")] : [])
-        ].join(" and "),
-        also: `(select max(o.at) from looked o)::text as at,
-          pg_relation_size(${text(pending)}::regclass) / current_setting('block_size')::bigint as pages,`
-      }),
+          select min(p.change_id) as first, ${ofKey} from ${pending} p where ${same("p", "e")}) a) x
+      where x.own = x.first
+      order by x.at
+      returning n, bounces, was1, ${ks("vaivem_claim")}
+    )
+    select c.*, l.looked, l.at, pg_relation_size(${
+        text(pending)
+      }::regclass) / current_setting('block_size')::bigint as pages,
+      to_jsonb((select ${keyTexts("o")} from claimed o order by o.n desc limit 1))::text as last
+    from (select count(*) as looked, max(e.at)::text as at from entries e) l,
+      (select count(*) as rows, count(was1) as moves, max(bounces) as bounces from claimed) c`
+    },
     /** $1… an array of texts for each key column. */
     claimKeys: (phase: Phase) =>
       claimInto(
