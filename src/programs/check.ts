@@ -15,7 +15,7 @@ import { sequencesOf } from "../domain/splitIds.ts"
 import type { SyncedTable, TableShape } from "../domain/SyncedTable.ts"
 import type { TableName } from "../domain/TableName.ts"
 import { display, quote } from "../domain/TableName.ts"
-import type { Database, Hello, Identity, Inspected, Neglect, Pause } from "../services/Database.ts"
+import type { Answer, Database, Hello, Identity, Inspected, Neglect, Pause } from "../services/Database.ts"
 import { SyncConfig } from "../services/SyncConfig.ts"
 import { databases, onBoth } from "./databases.ts"
 import { sentence } from "./leftBehind.ts"
@@ -118,6 +118,8 @@ interface Seen {
   readonly refused: ReadonlyArray<string>
   readonly captured: ReadonlyArray<TableName>
   readonly neglect: Neglect | null
+  /** Tables that aren't as they were when capture was set up. */
+  readonly changed: ReadonlyArray<TableName>
   readonly pauses: ReadonlyArray<Pause>
   readonly tables: ReadonlyArray<Inspected>
   /** What is called as the changelog of each table is. */
@@ -139,11 +141,16 @@ const look = (database: Database, target: ConnectionTarget, names: ReadonlyArray
       refused,
       captured: yield* database.captured,
       neglect: identity === null ? null : yield* database.neglect,
+      changed: identity === null ? [] : changedOf(yield* database.ask({ tables: names })),
       pauses: yield* database.pauses,
       tables: yield* database.inspect(names),
       changelogs: yield* database.inspect(names.map(({ name, schema }) => ({ schema, name: `${name}_changelog` })))
     } satisfies Seen
   }))
+
+const changedOf = ({ tables }: Answer): ReadonlyArray<TableName> =>
+  tables.filter(({ captured, fingerprint }) => captured !== null && fingerprint !== null && captured !== fingerprint)
+    .map(({ name }) => name)
 
 const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
   server: null,
@@ -154,7 +161,7 @@ const unreachable = ({ message }: { readonly message: string }): SideCheck => ({
 })
 
 const sideCheck = (
-  { captured, changelogs, hello, identity, neglect, pauses, refused, side, target }: Seen,
+  { captured, changed, changelogs, hello, identity, neglect, pauses, refused, side, target }: Seen,
   names: ReadonlyArray<TableName>,
   nothingIsInstalled: boolean
 ) => {
@@ -200,6 +207,12 @@ const sideCheck = (
       ...(target.ignored.length === 0
         ? []
         : [`${urlSetting(side)} has parameters that mean nothing here: ${target.ignored.join(", ")}.`]),
+      ...changed.map((name) =>
+        `${
+          display(name)
+        } or a trigger of ours on it has changed since it was set up. The next cycle sets it up again and compares both sides, `
+        + "so that what was written meanwhile and not captured isn't lost."
+      ),
       ...changelogs.flatMap(olderChangelog)
     ],
     cures: grants

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { opposite, sides } from "../../src/domain/Side.ts"
+import { check } from "../../src/programs/check.ts"
 import { assertConverged, assertEqual, moved, nothing, PgPair, type Synced, synced } from "../support/PgPair.ts"
 
 const notas = "create table notas (id integer primary key, a text, updated_at timestamptz);"
@@ -193,5 +194,18 @@ layer(PgPair.layer, { excludeTestServices: true })("a table that changes", (it) 
       yield* sync.cycle
       yield* assertConverged(sync)
       assert.deepStrictEqual(yield* sync.replit.rows("notas"), ["(1,1,a)", "(2,1,z)", "(3,1,c)"])
+    }))
+
+  it.scoped("check tells that a trigger of ours was disabled, and the next cycle finds what that missed", () =>
+    Effect.gen(function*() {
+      const sync = yield* withRow()
+      const notes = Effect.map(sync.run(check), (found) => found.sides.replit.notes.join(" "))
+      assert.notInclude(yield* notes, "has changed since")
+      yield* sync.replit.query("alter table notas disable trigger vaivem_capture_insert")
+      yield* sync.replit.query("insert into notas (id, a) values (3, 'unseen')")
+      assert.include(yield* notes, "notas or a trigger of ours on it has changed since it was set up.")
+      assert.deepStrictEqual(moved(yield* sync.cycle), { ...nothing, push: { inserted: 1 } })
+      assert.notInclude(yield* notes, "has changed since")
+      yield* assertConverged(sync)
     }))
 })
