@@ -8,7 +8,7 @@ import { Console, Effect } from "effect"
 import { count } from "../domain/Quantity.ts"
 import { label, opposite } from "../domain/Side.ts"
 import type { SyncError } from "../domain/SyncError.ts"
-import { visible } from "../domain/TextTable.ts"
+import { cut, visible } from "../domain/TextTable.ts"
 import {
   editableColumns,
   editConflict,
@@ -19,7 +19,7 @@ import {
   type ShownConflict
 } from "../programs/conflicts.ts"
 import { ask } from "./asking.ts"
-import { choiceLines, cut, fieldsOf, fieldText, shownFields, versionsText, wrapped } from "./inboxText.ts"
+import { choiceLines, fieldsOf, fieldText, shownFields, versionsText, wrapped } from "./inboxText.ts"
 import { editedText, keptText, restoredText, seconds } from "./journalText.ts"
 
 /** Ends when the person quits, with Ctrl-C too, or when nothing waits any more. */

@@ -2,7 +2,7 @@
 import { count } from "../domain/Quantity.ts"
 import { label, opposite } from "../domain/Side.ts"
 import { display } from "../domain/TableName.ts"
-import { textTable, visible } from "../domain/TextTable.ts"
+import { cut, textTable, visible, width } from "../domain/TextTable.ts"
 import type { ShownConflict } from "../programs/conflicts.ts"
 import { highlighted } from "./colours.ts"
 import { reasons, seconds } from "./journalText.ts"
@@ -117,28 +117,6 @@ const keyText = ({ key }: ShownConflict): string => visible(key.join(", "))
 
 /** As `external won`; a version that is not kept is whatever the other side has. */
 const winnerText = ({ lostSide }: ShownConflict): string => `${label(opposite(lostSide))} won`
-
-/** Cut to so many columns, with an ellipsis. */
-export const cut = (text: string, room: number): string => {
-  if (width(text) <= room) return text
-  let kept = ""
-  let used = 1
-  for (const character of text) {
-    used += width(character)
-    if (used > room) break
-    kept += character
-  }
-  return `${kept}…`
-}
-
-/** In columns of a terminal: East Asian characters and most emoji take two. */
-const width = (text: string): number => [...text].reduce((sum, character) => sum + (isWide.test(character) ? 2 : 1), 0)
-
-const isWide = new RegExp(
-  "[\\u1100-\\u115f\\u2e80-\\ua4cf\\uac00-\\ud7a3\\uf900-\\ufaff\\ufe30-\\ufe6f\\uff00-\\uff60\\uffe0-\\uffe6]"
-    + "|\\p{Emoji_Presentation}|[\\u{20000}-\\u{3fffd}]",
-  "u"
-)
 
 /** Lines that end between words. A word that is longer than a line the terminal breaks itself. */
 export const wrapped = (text: string, columns: number): ReadonlyArray<string> => {

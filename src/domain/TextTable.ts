@@ -9,7 +9,7 @@ export interface TextTableOptions {
 
 /** The first row is the heading, set apart by a line. Every line is without spaces at its end. */
 export const textTable = (rows: ReadonlyArray<ReadonlyArray<string>>, options: TextTableOptions = {}): string => {
-  const cells = rows.map((row) => row.map((cell) => shorten(oneLine(cell), options.cellMax ?? 60)))
+  const cells = rows.map((row) => row.map((cell) => cut(oneLine(cell), options.cellMax ?? 60)))
   const widths = cells.reduce<ReadonlyArray<number>>(
     (widest, row) => row.map((cell, at) => Math.max(widest[at] ?? 0, width(cell))),
     []
@@ -50,8 +50,26 @@ const escape = (character: string): string => {
   return short[character] ?? (code < 0x80 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`)
 }
 
-const shorten = (text: string, most: number): string =>
-  width(text) <= most ? text : `${[...text].slice(0, most - 1).join("")}…`
+/** Cut to so many columns, with an ellipsis. No more of it is looked at: a value may have 200 MB. */
+export const cut = (text: string, room: number): string => {
+  let [used, at, end] = [0, 0, 0]
+  for (const character of text) {
+    used += columnsOf(character)
+    if (used > room) return `${text.slice(0, end)}…`
+    at += character.length
+    if (used < room) end = at
+  }
+  return text
+}
 
-/** In characters. Wide ones (CJK, emoji) count as one: their columns are a little off. */
-const width = (text: string): number => [...text].length
+/** In columns of a terminal. */
+export const width = (text: string): number => [...text].reduce((sum, character) => sum + columnsOf(character), 0)
+
+/** East Asian characters and most emoji take two. */
+const columnsOf = (character: string): number => isWide.test(character) ? 2 : 1
+
+const isWide = new RegExp(
+  "[\\u1100-\\u115f\\u2e80-\\ua4cf\\uac00-\\ud7a3\\uf900-\\ufaff\\ufe30-\\ufe6f\\uff00-\\uff60\\uffe0-\\uffe6]"
+    + "|\\p{Emoji_Presentation}|[\\u{20000}-\\u{3fffd}]",
+  "u"
+)

@@ -133,7 +133,7 @@ const judge = Effect.fn("judge")(
     if (queue.isElsewhere) yield* queue.look(tx)
     const look = [
       ...(queue.isElsewhere ? [] : locks),
-      queue.isElsewhere || moves || skip || claim.rows < assumedFrom ? sql.assumeNothing : sql.assume,
+      ...(queue.isElsewhere || moves || skip || claim.rows < assumedFrom ? [] : [sql.assume]),
       sql.there,
       sql.judge,
       ...(skip ? [sql.locked] : [])
