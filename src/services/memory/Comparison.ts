@@ -118,4 +118,13 @@ const removeOnlyHere = (
 /** Of 32 bits, where PostgreSQL has 64. */
 const rangeOf = (key: Key, of: number): number => Math.floor((Number(hashOf(key)) / 2 ** 32) * of)
 
-const hashOf = (texts: ReadonlyArray<string | null>): string => `${Hash.string(StagedRow.encodeLine(texts)) >>> 0}`
+/**
+ * `Hash.string` is nearly linear, so that two rows that swapped a value would leave the sum as it was: hashed once more (the last
+ * step of MurmurHash3), it isn't.
+ */
+const hashOf = (texts: ReadonlyArray<string | null>): string => {
+  let hash = Hash.string(StagedRow.encodeLine(texts))
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return `${(hash ^ (hash >>> 16)) >>> 0}`
+}

@@ -16,7 +16,8 @@ export const make = (connection: Connection): FewRows => ({
       const state = tableOf(store, table)
       const keys = pendingKeys(state, table.key)
       if (keys.length === 0) return "none"
-      const staged = keys.map((pending, index) => toStaged(state, table, pending, index + 1))
+      // No more of them is read than tells that they are many.
+      const staged = keys.slice(0, fewRowsMax + 1).map((pending, index) => toStaged(state, table, pending, index + 1))
       const isBouncing = keys.some(({ entries }) => (newestEntry(entries)?.bounces ?? 0) >= bouncesMax)
       const isMoved = keys.some(({ entries }) => entries.some(({ was }) => was !== null))
       const lines = new TextEncoder().encode(staged.map((row) => StagedRow.encode(row, table.key.length)).join(""))
